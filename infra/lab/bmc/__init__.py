@@ -1,0 +1,1 @@
+"""The BMCs of the lab: one asynchronous Redfish emulator for all addresses."""
