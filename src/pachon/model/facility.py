@@ -75,6 +75,45 @@ class Machine(Frozen):
         return self.nics[0]
 
 
+class Rack(Frozen):
+    """A rack of a site."""
+
+    name: str
+    units: int
+    """Height in rack units."""
+
+
+class Selection(Frozen):
+    """Which machines a pool may take: those that match everything said here."""
+
+    model: str | None = None
+    vendor: str | None = None
+    racks: tuple[str, ...] = ()
+    """None means all."""
+
+    def matches(self, machine: Machine) -> bool:
+        """Whether a pool with this selection may take the machine."""
+        return (
+            self.model in (None, machine.model)
+            and self.vendor in (None, machine.vendor)
+            and (not self.racks or machine.rack in self.racks)
+        )
+
+
+class Pool(Frozen):
+    """Equal hosts of a site, dealt out over the machines that match."""
+
+    name: str
+    site: SiteName
+    machines: Selection
+    host_names: str
+    """Ends in one ``#`` per digit of the host's number."""
+    first_number: int
+    first_address: IPv4Address
+    """Address of number ``first_number``; the next number has the next address."""
+    count: int
+
+
 class UnmanagedSwitch(Frozen):
     """A switch without an operating system of ours: all its ports are the management segment."""
 
@@ -181,6 +220,8 @@ class Site(Frozen):
     storage_pools: tuple[StoragePool, ...]
     volumes: tuple[Volume, ...]
     deploy: DeployLimits
+    racks: tuple[Rack, ...] = ()
+    pools: tuple[Pool, ...] = ()
 
     @cached_property
     def machine_by_serial(self) -> dict[Serial, Machine]:

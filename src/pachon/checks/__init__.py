@@ -1,0 +1,1 @@
+"""Policy rules over a facility, as notes."""

@@ -1,0 +1,74 @@
+"""The way in: a facility by name or path, examined, and loaded when nothing is wrong with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachon import places
+from pachon.definition.resolving import resolve
+from pachon.definition.sources import read_sources, shown_path
+from pachon.definition.wording import did_you_mean
+from pachon.errors import Complaint, DefinitionError, UsageError
+from pachon.model.facility import Facility, HostName, Serial
+
+FACILITIES = places.CHECKOUT / "inventory" / "facilities"
+NO_HOSTS: Mapping[HostName, Serial] = {}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A facility's files after the whole examination."""
+
+    facility: Facility | None
+    """Usable only when there are no complaints."""
+    complaints: tuple[Complaint, ...]
+    warnings: tuple[Complaint, ...] = ()
+    """What is allowed and yet worth a look."""
+
+
+def find(name_or_path: str) -> Path:
+    """Folder of a facility: one under ``inventory/facilities`` by its name, or any by its path.
+
+    Raises:
+        UsageError: there is no such facility.
+    """
+    path = Path(name_or_path)
+    named = FACILITIES / name_or_path
+    if "/" not in name_or_path and name_or_path not in ("", ".", "..") and (named / "facility.yaml").is_file():
+        return named
+    if path.name == "facility.yaml" and path.is_file():
+        return path.parent
+    if (path / "facility.yaml").is_file():
+        return path
+    known = sorted(folder.name for folder in FACILITIES.glob("*") if (folder / "facility.yaml").is_file())
+    near = did_you_mean(name_or_path, known)
+    raise UsageError(
+        f"there is no facility {name_or_path!r}",
+        cure=near or f"give one of {', '.join(known)}, or the path of a folder that holds a facility.yaml",
+    )
+
+
+def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Examined:
+    """The facility in a folder together with every complaint about its files."""
+    folder = path.parent if path.name == "facility.yaml" else path
+    if not folder.is_dir():
+        nothing = Complaint(shown_path(folder), 1, "there is no such folder", "give the folder of a facility")
+        return Examined(None, (nothing,))
+    sources = read_sources(folder)
+    resolved = resolve(sources, existing)
+    complaints = [*sources.complaints, *resolved.complaints]
+    return Examined(resolved.facility, tuple(sorted(set(complaints))))
+
+
+def load(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Facility:
+    """The facility in a folder, checked.
+
+    ``existing`` says which host of which pool is on which machine now, so that they stay there.
+
+    Raises:
+        DefinitionError: with all complaints.
+    """
+    examined = examine(path, existing=existing)
+    if examined.complaints or examined.facility is None:
+        raise DefinitionError(examined.complaints)
+    return examined.facility

@@ -1,0 +1,182 @@
+"""The files of a facility's folder, read and typed as far as they can be, each thing with its path and line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from pachon.definition.documents import Document, Location, read_document
+from pachon.definition.tables import Table, read_table
+from pachon.definition.wording import complain
+from pachon.definition.written import (
+    CableRow,
+    DiskRow,
+    MachineRow,
+    NicRow,
+    Written,
+    WrittenFacility,
+    WrittenSite,
+)
+from pachon.errors import Complaint
+
+EVERYTHING = "*"
+"""Stands among broken names when nobody can tell which names were lost."""
+
+Model = TypeVar("Model", bound=Written)
+
+
+@dataclass
+class Typed(Generic[Model]):
+    """A YAML file as its type, without the items that were wrong."""
+
+    document: Document
+    value: Model | None = None
+    kept: dict[str, list[int]] = field(default_factory=dict)
+    """For each list that lost items: where the ones that are left stood."""
+    broken: set[str] = field(default_factory=set)
+    """Names of the items left out."""
+
+    def line(self, key: str, *location: str | int) -> int:
+        """Line of something in a list of the file: ``line("hosts", 3, "address")``."""
+        if location and isinstance(location[0], int) and key in self.kept:
+            location = (self.kept[key][location[0]], *location[1:])
+        return self.document.line((key, *location))
+
+
+@dataclass
+class SiteSources:
+    """What one site's folder says."""
+
+    name: str
+    site: Typed[WrittenSite]
+    machines: Table[MachineRow]
+    nics: Table[NicRow]
+    disks: Table[DiskRow]
+    cables: Table[CableRow]
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """Complaints of all files of the site."""
+        parts = (self.site.document, self.machines, self.nics, self.disks, self.cables)
+        return [complaint for part in parts for complaint in part.complaints]
+
+    @property
+    def broken(self) -> set[str]:
+        """Names of what was left out."""
+        lost = self.site.broken | self.machines.broken
+        if any(not table.rows and table.complaints for table in (self.machines, self.nics, self.disks)):
+            lost |= {EVERYTHING}
+        return lost
+
+
+@dataclass
+class Sources:
+    """What a facility's folder says."""
+
+    facility: Typed[WrittenFacility]
+    sites: dict[str, SiteSources]
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """Complaints of all files."""
+        own = list(self.facility.document.complaints)
+        return own + [complaint for site in self.sites.values() for complaint in site.complaints]
+
+    @property
+    def broken(self) -> set[str]:
+        """Names of what was left out anywhere."""
+        return self.facility.broken.union(*(site.broken for site in self.sites.values()))
+
+
+def shown_path(path: Path) -> str:
+    """The path as a person at this prompt would write it: relative to the working folder where it lies inside."""
+    try:
+        return path.resolve().relative_to(Path.cwd().resolve()).as_posix()
+    except (ValueError, OSError, RuntimeError):
+        return path.as_posix()
+
+
+def _name_in(item: object) -> str:
+    """The name by which others would refer to an item that cannot be used."""
+    if isinstance(item, Mapping):
+        return str(item.get("name") or item.get("enclave") or item.get("service") or EVERYTHING)
+    return str(item)
+
+
+def _without(typed: Typed[Model], value: dict[str, object], locations: list[Location]) -> dict[str, object]:
+    """The value without the items (or optional keys) that errors point into."""
+    bad: dict[str, set[int]] = {}
+    dropped: set[str] = set()
+    for location in locations:
+        key = str(location[0]) if location else ""
+        items = value.get(key)
+        if len(location) > 1 and isinstance(location[1], int) and isinstance(items, list):
+            bad.setdefault(key, set()).add(location[1])
+        else:
+            dropped.add(key)
+    if dropped & set(value):
+        typed.broken.add(EVERYTHING)
+    left = {key: item for key, item in value.items() if key not in dropped}
+    for key, indexes in bad.items():
+        items = left.get(key)
+        if isinstance(items, list):
+            typed.broken.update(_name_in(items[index]) for index in indexes)
+            typed.kept[key] = [index for index in range(len(items)) if index not in indexes]
+            left[key] = [items[index] for index in typed.kept[key]]
+    return left
+
+
+def typed(document: Document, model: type[Model]) -> Typed[Model]:
+    """The document as its type; what is wrong is complained about in the document and left out."""
+    result: Typed[Model] = Typed(document)
+    if document.value is None:
+        result.broken.add(EVERYTHING)
+        return result
+    try:
+        result.value = model.model_validate(document.value)
+        return result
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    for detail in details:
+        wrong, right = complain(model, detail)
+        document.complain(document.line(detail["loc"]), wrong, right=right)
+    left = _without(result, document.value, [detail["loc"] for detail in details])
+    try:
+        result.value = model.model_validate(left)
+    except ValidationError:
+        result.broken.add(EVERYTHING)
+    return result
+
+
+def read_site(folder: Path, name: str) -> SiteSources:
+    """What the folder of one site says."""
+
+    def shown(file: str) -> str:
+        return shown_path(folder) + "/" + file
+
+    return SiteSources(
+        name=name,
+        site=typed(read_document(folder / "site.yaml", shown("site.yaml")), WrittenSite),
+        machines=read_table(folder / "machines.csv", shown("machines.csv"), MachineRow),
+        nics=read_table(folder / "nics.csv", shown("nics.csv"), NicRow),
+        disks=read_table(folder / "disks.csv", shown("disks.csv"), DiskRow),
+        cables=read_table(folder / "cables.csv", shown("cables.csv"), CableRow),
+    )
+
+
+def read_sources(folder: Path) -> Sources:
+    """What a facility's folder says."""
+    shown = shown_path(folder)
+    document = read_document(folder / "facility.yaml", f"{shown}/facility.yaml")
+    facility = typed(document, WrittenFacility)
+    sites: dict[str, SiteSources] = {}
+    if facility.value is not None:
+        for index, name in enumerate(facility.value.sites):
+            if name in sites:
+                line = facility.line("sites", index)
+                document.complain(line, f"the site {name!r} stands twice", right="keep one of them")
+            else:
+                sites[name] = read_site(folder / "sites" / name, name)
+    return Sources(facility, sites)
