@@ -1,0 +1,45 @@
+"""Machines that are on or off and do nothing else: what tests and benchmarks of BMCs put behind them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra.lab.bmc.hardware import BootChoice, Facts, PowerState, consume_boot, facts_of, load, save
+from pachon.model.facility import Machine, Serial
+
+
+class IdleHardware:
+    """A ``Hardware`` in memory; ``boots`` tells what each machine booted from."""
+
+    def __init__(self, machines: Iterable[Machine], folder: Path) -> None:
+        self._facts = {machine.serial: facts_of(machine) for machine in machines}
+        self._folder = folder
+        self._on: set[Serial] = set()
+        self.boots: list[tuple[Serial, BootChoice]] = []
+
+    @property
+    def facts(self) -> Mapping[Serial, Facts]:
+        """The machines, by serial."""
+        return self._facts
+
+    async def power(self, serial: Serial) -> PowerState:
+        """Whether it is on."""
+        return PowerState.ON if serial in self._on else PowerState.OFF
+
+    async def power_on(self, serial: Serial) -> None:
+        """Switch it on; its boot source is consumed."""
+        if serial in self._on:
+            return
+        self._on.add(serial)
+        choice = consume_boot(load(self._folder, serial), now=datetime.now(UTC))
+        save(self._folder, serial, choice.settings)
+        self.boots.append((serial, choice))
+
+    async def power_off(self, serial: Serial, *, force: bool) -> None:
+        """Switch it off."""
+        self._on.discard(serial)
+
+    async def reset(self, serial: Serial, *, force: bool) -> None:
+        """Off and on."""
+        await self.power_off(serial, force=force)
+        await self.power_on(serial)
