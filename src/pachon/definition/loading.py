@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pachon import places
+from pachon.checks import Note, check
+from pachon.definition.catalogue import CATALOGUE
+from pachon.definition.catalogue import read as read_catalogue
+from pachon.definition.lines import Lines
 from pachon.definition.resolving import resolve
-from pachon.definition.sources import read_sources, shown_path
+from pachon.definition.sources import EVERYTHING, Sources, read_sources, shown_path
 from pachon.definition.wording import did_you_mean
 from pachon.errors import Complaint, DefinitionError, UsageError
 from pachon.model.facility import Facility, HostName, Serial
@@ -56,8 +60,27 @@ def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Ex
         return Examined(None, (nothing,))
     sources = read_sources(folder)
     resolved = resolve(sources, existing)
-    complaints = [*sources.complaints, *resolved.complaints]
-    return Examined(resolved.facility, tuple(sorted(set(complaints))))
+    catalogue = read_catalogue(_catalogue_of(folder))
+    complaints = [*sources.complaints, *resolved.complaints, *catalogue.complaints]
+    warnings: list[Complaint] = []
+    if resolved.facility is not None:
+        notes = check(resolved.facility, None if catalogue.complaints else catalogue.services)
+        if told := [note for note in notes if not _follows(note, sources)]:
+            lines = Lines(sources, resolved.facility)
+            for note in told:
+                (warnings if note.severity == "warning" else complaints).append(lines.complaint(note))
+    return Examined(resolved.facility, tuple(sorted(set(complaints))), tuple(sorted(set(warnings))))
+
+
+def _catalogue_of(folder: Path) -> Path:
+    """The catalogue beside a facility (``../../catalogue``), or else the one that ships."""
+    beside = folder.resolve().parents[1] / "catalogue" if len(folder.resolve().parents) > 1 else CATALOGUE
+    return beside if beside.is_dir() else CATALOGUE
+
+
+def _follows(note: Note, sources: Sources) -> bool:
+    """Whether a note only follows from something left out, which has its own complaint."""
+    return bool(note.missing) and (note.missing in sources.broken or EVERYTHING in sources.broken)
 
 
 def load(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Facility:

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pachon import allocation
 from pachon.definition.sources import EVERYTHING, SiteSources, Sources
-from pachon.definition.wording import did_you_mean
+from pachon.definition.wording import did_you_mean, shown
 from pachon.definition.written import WrittenPool, WrittenSite
 from pachon.errors import Complaint
 from pachon.model.facility import (
@@ -174,11 +175,36 @@ def _storage_pools(
     return tuple(found)
 
 
+def _unknown_pools(source: SiteSources, written: WrittenSite, complaints: list[Complaint]) -> None:
+    """Complain about storage pools on each host of a pool that is not there."""
+    pools = [pool.name for pool in written.pools]
+    for index, pool in enumerate(written.storage_pools):
+        if pool.each_of is None or pool.each_of in pools or source.broken & {EVERYTHING, pool.each_of}:
+            continue
+        right = did_you_mean(pool.each_of, pools) or "add it to pools"
+        line = source.site.line("storage_pools", index, "each_of")
+        wrong = f"there is no pool {pool.each_of!r} at {source.name}"
+        complaints.append(Complaint(source.site.document.path, line, wrong, right))
+
+
+def _time_zone(source: SiteSources, written: WrittenSite, complaints: list[Complaint]) -> None:
+    """Complain about a time zone that this machine does not know."""
+    try:
+        ZoneInfo(written.time_zone)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        known = available_timezones()
+        right = did_you_mean(written.time_zone, known) or "write an IANA name, such as America/Santiago"
+        path, line = source.site.document.path, source.site.line("time_zone")
+        complaints.append(Complaint(path, line, f"there is no time zone {shown(written.time_zone)}", right))
+
+
 def _site(
     source: SiteSources, written: WrittenSite, complaints: list[Complaint], existing: Mapping[HostName, Serial]
 ) -> Site:
     name = source.name
     machines = _machines(source, complaints)
+    _time_zone(source, written, complaints)
+    _unknown_pools(source, written, complaints)
     hosts = _hosts(name, written, machines, existing)
     return Site(
         name=name,

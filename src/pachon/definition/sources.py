@@ -1,5 +1,6 @@
 """The files of a facility's folder, read and typed as far as they can be, each thing with its path and line."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ from pydantic import ValidationError
 
 from pachon.definition.documents import Document, Location, read_document
 from pachon.definition.tables import Table, read_table
-from pachon.definition.wording import complain
+from pachon.definition.wording import complain, worth_telling
 from pachon.definition.written import (
+    NAME,
     CableRow,
     DiskRow,
     MachineRow,
@@ -101,7 +103,7 @@ def shown_path(path: Path) -> str:
 def _name_in(item: object) -> str:
     """The name by which others would refer to an item that cannot be used."""
     if isinstance(item, Mapping):
-        return str(item.get("name") or item.get("enclave") or item.get("service") or EVERYTHING)
+        return str(item.get("name") or item.get("enclave") or "")
     return str(item)
 
 
@@ -139,7 +141,7 @@ def typed(document: Document, model: type[Model]) -> Typed[Model]:
         return result
     except ValidationError as error:
         details = error.errors(include_url=False)
-    for detail in details:
+    for detail in worth_telling(model, details):
         wrong, right = complain(model, detail)
         document.complain(document.line(detail["loc"]), wrong, right=right)
     left = _without(result, document.value, [detail["loc"] for detail in details])
@@ -172,11 +174,19 @@ def read_sources(folder: Path) -> Sources:
     document = read_document(folder / "facility.yaml", f"{shown}/facility.yaml")
     facility = typed(document, WrittenFacility)
     sites: dict[str, SiteSources] = {}
-    if facility.value is not None:
-        for index, name in enumerate(facility.value.sites):
-            if name in sites:
-                line = facility.line("sites", index)
-                document.complain(line, f"the site {name!r} stands twice", right="keep one of them")
-            else:
-                sites[name] = read_site(folder / "sites" / name, name)
+    for index, name in enumerate(_site_names(document, facility)):
+        if name in sites:
+            line = facility.line("sites", index)
+            document.complain(line, f"the site {name!r} stands twice", right="keep one of them")
+        else:
+            sites[name] = read_site(folder / "sites" / name, name)
     return Sources(facility, sites)
+
+
+def _site_names(document: Document, facility: Typed[WrittenFacility]) -> tuple[str, ...]:
+    """Names of the sites, also when something else in the file is wrong."""
+    if facility.value is not None:
+        return facility.value.sites
+    written = (document.value or {}).get("sites")
+    names = written if isinstance(written, list) else []
+    return tuple(name for name in names if isinstance(name, str) and re.fullmatch(NAME, name))

@@ -5,6 +5,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -165,10 +166,35 @@ def complain(model: type[BaseModel], detail: Mapping[str, Any]) -> tuple[str, st
     if (tell := TELLINGS.get(detail["type"])) is not None:
         return tell(fault)
     reason = str(detail["msg"]).removeprefix("Value error, ")
+    if "; " in reason:
+        wrong, right = reason.split("; ", 1)
+        return wrong, right
     wrong = f"{name} is {shown(fault.value)}: {reason[:1].lower()}{reason[1:]}"
     return wrong, fault.description or "mend it"
 
 
+def worth_telling(model: type[BaseModel], details: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The errors without those that only follow from others: a key missing because misspelt, and so on."""
+    located = [tuple(detail["loc"]) for detail in details]
+    misspelt = {
+        (*location[:-1], complain(model, detail)[1])
+        for location, detail in zip(located, details, strict=True)
+        if detail["type"] == "extra_forbidden"
+    }
+
+    def follows(location: tuple[str | int, ...], kind: str) -> bool:
+        if kind == "missing":
+            return (*location[:-1], f"did you mean {location[-1]!r}?") in misspelt
+        return kind == "too_short" and any(
+            len(other) > len(location) and other[: len(location)] == location for other in located
+        )
+
+    return [
+        detail for location, detail in zip(located, details, strict=True) if not follows(location, str(detail["type"]))
+    ]
+
+
+@cache
 def _all_fields(model: type[BaseModel]) -> set[str]:
     """Names of all fields of a model and of the models inside it."""
     names: set[str] = set()

@@ -5,9 +5,9 @@ What the code works with is in ``pachon.model``.
 """
 
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from pachon.model.facility import Hardware, HostState
 
@@ -240,6 +240,12 @@ class WrittenStoragePool(Written):
     """File system."""
     mirrored: StrictBool = True
     """Whether every block is kept on two disks."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.host is None) == (self.each_of is None):
+            raise ValueError("a storage pool is on one host or on each of a pool; write either host or each_of")
+        return self
 
 
 class WrittenVolume(Written):

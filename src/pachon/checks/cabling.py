@@ -1,0 +1,115 @@
+"""Racks and cables: every end is there, no end is used twice, and every machine can boot over its first NIC."""
+
+from collections.abc import Iterator
+
+from pachon.checks.notes import Claim, Note, contested, near, subject
+from pachon.model.facility import Cable, Facility, Machine, Site
+
+
+def _port(site: Site, cable: Cable, address: str) -> Iterator[Note]:
+    """Notes about the switch end of a cable."""
+    unmanaged = {switch.name: switch for switch in site.unmanaged_switches}
+    machines = site.machine_by_serial
+    if cable.switch in unmanaged:
+        ports = unmanaged[cable.switch].ports
+        number = cable.port.removeprefix("p")
+        if not (cable.port.startswith("p") and number.isascii() and number.isdigit() and 1 <= int(number) <= ports):
+            wrong = f"the switch {cable.switch} has no port {cable.port!r}"
+            yield Note(address, wrong, f"its ports are p1 to p{ports}", "port")
+    elif cable.switch in machines:
+        names = [nic.name for nic in machines[cable.switch].nics]
+        if cable.port not in names:
+            wrong = f"the switch {cable.switch} has no port {cable.port!r}"
+            otherwise = f"its ports are {', '.join(names[1:9])} and so on" if len(names) > 1 else "it has no ports"
+            yield Note(address, wrong, near(cable.port, names, otherwise=otherwise), "port")
+        elif names and cable.port == names[0]:
+            wrong = f"the port {cable.port} of {cable.switch} is the NIC that it boots over"
+            yield Note(address, wrong, "cable it to an unmanaged switch, and this cable to another port", "port")
+    else:
+        cure = near(cable.switch, [*unmanaged, *machines], otherwise="name an unmanaged switch or a machine's serial")
+        yield Note(address, f"there is no switch {cable.switch!r} at {site.name}", cure, "switch", missing=cable.switch)
+
+
+def _own_end(site: Site, cable: Cable, address: str) -> Iterator[Note]:
+    """Notes about the machine end of a cable."""
+    machine = site.machine_by_serial.get(cable.machine)
+    if machine is None:
+        wrong = f"there is no machine {cable.machine!r} at {site.name}"
+        cure = near(cable.machine, site.machine_by_serial, otherwise="add it to machines.csv")
+        yield Note(address, wrong, cure, "machine", missing=cable.machine)
+    elif cable.nic not in (names := [nic.name for nic in machine.nics]):
+        cure = near(cable.nic, names, otherwise=f"its NICs are {', '.join(names)}" if names else "add it to nics.csv")
+        yield Note(address, f"the machine {cable.machine} has no NIC {cable.nic!r}", cure, "nic", missing=cable.machine)
+
+
+def cables(facility: Facility) -> Iterator[Note]:
+    """Cables whose ends are not there or are used twice."""
+    for site in facility.sites:
+        claims: list[Claim] = []
+        for cable in site.cables:
+            address = subject(site.name, "cable", cable.machine, cable.nic)
+            if not _in_order(site, cable):
+                yield from _own_end(site, cable, address)
+                yield from _port(site, cable, address)
+            claims.append(Claim((cable.machine, cable.nic), address, "nic"))
+        ends = [
+            Claim((cable.switch, cable.port), subject(site.name, "cable", cable.machine, cable.nic), "port")
+            for cable in site.cables
+        ]
+        yield from contested("cable of NIC", claims, cure="a NIC takes one cable")
+        taken = {claim.value: claim.address for claim in claims}
+        yield from contested("cable of port", ends, cure="a port takes one cable")
+        for value, address, key in ends:
+            if value in taken:
+                wrong = f"the port {value[0]} {value[1]} is already the end of {taken[value]}"  # type: ignore[index]  # pairs
+                yield Note(address, wrong, "a port takes one cable", key)
+
+
+def _in_order(site: Site, cable: Cable) -> bool:
+    """Whether both ends are plainly there; for what is not, the slower functions say why."""
+    machine = site.machine_by_serial.get(cable.machine)
+    if machine is None or all(nic.name != cable.nic for nic in machine.nics):
+        return False
+    switch = site.machine_by_serial.get(cable.switch)
+    return switch is not None and any(nic.name == cable.port for nic in switch.nics[1:])
+
+
+def _seat(site: Site, machine: Machine, heights: dict[str, int]) -> Iterator[Note]:
+    """Notes about the machine's rack."""
+    address = subject(site.name, "machine", machine.serial)
+    if machine.rack not in heights:
+        cure = near(machine.rack, heights, otherwise="add it to racks in site.yaml")
+        yield Note(address, f"there is no rack {machine.rack!r} at {site.name}", cure, "rack", missing=machine.rack)
+    elif machine.unit > heights[machine.rack]:
+        wrong = f"unit {machine.unit} is above the top of rack {machine.rack}"
+        yield Note(address, wrong, f"it has {heights[machine.rack]} units", "unit")
+
+
+def machines(facility: Facility) -> Iterator[Note]:
+    """Machines outside racks, and machines that could never boot."""
+    for site in facility.sites:
+        heights = {rack.name: rack.units for rack in site.racks}
+        cabled = {(cable.machine, cable.nic): cable.switch for cable in site.cables}
+        unmanaged = {switch.name for switch in site.unmanaged_switches}
+        for switch in site.unmanaged_switches:
+            if switch.rack not in heights:
+                address = subject(site.name, "switch", switch.name)
+                cure = near(switch.rack, heights, otherwise="add it to racks")
+                wrong = f"there is no rack {switch.rack!r} at {site.name}"
+                yield Note(address, wrong, cure, "rack", missing=switch.rack)
+        for machine in site.machines:
+            yield from _seat(site, machine, heights)
+            address = subject(site.name, "machine", machine.serial)
+            if not machine.nics:
+                yield Note(address, "the machine has no NIC", "add one to nics.csv", missing=machine.serial)
+                continue
+            if not machine.disks:
+                yield Note(address, "the machine has no disk", "add one to disks.csv", missing=machine.serial)
+            boot = machine.nics[0].name
+            end = cabled.get((machine.serial, boot))
+            if end is None:
+                wrong = f"its first NIC {boot}, which it boots over, has no cable"
+                yield Note(address, wrong, "cable it to an unmanaged switch in cables.csv", missing=machine.serial)
+            elif end not in unmanaged and end in site.machine_by_serial:
+                wrong = f"its first NIC {boot}, which it boots over, is cabled to the switch machine {end}"
+                yield Note(address, wrong, "cable it to an unmanaged switch: those are the management segment")

@@ -1,0 +1,124 @@
+"""Links, flows and placements, and whether each enclave has a way to what its services need."""
+
+from collections.abc import Iterator, Mapping
+
+from pachon.checks.hosts import in_enclave
+from pachon.checks.notes import Note, near
+from pachon.model.facility import Facility, Flow, Placement
+from pachon.model.service import Service
+
+ANY = "any"
+
+
+def links(facility: Facility) -> Iterator[Note]:
+    """Links that do not join two sites of the facility."""
+    sites = [site.name for site in facility.sites]
+    for link in facility.links:
+        address = f"link/{link.name}"
+        for name in link.sites:
+            if name not in sites:
+                cure = near(name, sites, otherwise=f"the sites are {', '.join(sites)}")
+                yield Note(address, f"there is no site {name!r}", cure, "sites", missing=name)
+        if link.sites[0] == link.sites[1]:
+            yield Note(address, f"the link joins {link.sites[0]} to itself", "name two sites", "sites")
+
+
+def flow_address(index: int, flow: Flow) -> str:
+    """Address of the flow at that index."""
+    return f"flow/{index}/{flow.source}-{flow.target}"
+
+
+def flows(facility: Facility) -> Iterator[Note]:
+    """Flows between enclaves that are not there, and ports that cannot be."""
+    names = [enclave.name for enclave in facility.enclaves]
+    if ANY in names:
+        yield Note(f"enclave/{ANY}", f"{ANY!r} stands for every enclave in flows", "give it another name", "name")
+    for index, flow in enumerate(facility.flows):
+        address = flow_address(index, flow)
+        for key, name in (("source", flow.source), ("target", flow.target)):
+            if name not in names and not (key == "source" and name == ANY):
+                cure = near(name, names, otherwise="add it to enclaves")
+                yield Note(address, f"there is no enclave {name!r}", cure, key, missing=name)
+        if flow.source == flow.target:
+            cure = "leave it out: hosts of one enclave see each other"
+            yield Note(address, f"the flow goes from {flow.source} to itself", cure, "target")
+        for port in flow.ports:
+            if int(port.partition("/")[2]) > 65535:
+                yield Note(address, f"there is no port {port}", "ports go up to 65535", "ports")
+
+
+def placement_address(placement: Placement) -> str:
+    """Address of a placement."""
+    return f"placement/{placement.service}/{placement.site}/{placement.enclave}"
+
+
+def placements(facility: Facility, services: Mapping[str, Service]) -> Iterator[Note]:
+    """Placements of, at, in or on what is not there."""
+    sites = {site.name: site for site in facility.sites}
+    for placement in facility.placements:
+        address = placement_address(placement)
+        service = services.get(placement.service)
+        if service is None:
+            cure = near(placement.service, services, otherwise="add it to inventory/catalogue")
+            wrong = f"there is no service {placement.service!r} in the catalogue"
+            yield Note(address, wrong, cure, "service", missing=placement.service)
+        elif service.enclaves and placement.enclave not in service.enclaves:
+            wrong = f"{placement.service} is meant for {', '.join(service.enclaves)}, not for {placement.enclave}"
+            cure = "place it there, or change the catalogue"
+            yield Note(address, wrong, cure, "enclave", severity="warning")
+        site = sites.get(placement.site)
+        if site is None:
+            cure = near(placement.site, sites, otherwise=f"the sites are {', '.join(sites)}")
+            yield Note(address, f"there is no site {placement.site!r}", cure, "site", missing=placement.site)
+            continue
+        yield from in_enclave(facility, site, placement.enclave, address)
+        groups = {group for host in site.hosts if host.enclave == placement.enclave for group in host.groups}
+        if placement.group and placement.group not in groups:
+            wrong = f"no host of {placement.enclave} at {placement.site} is in the group {placement.group!r}"
+            cure = near(placement.group, groups, otherwise="add a host in that group, or leave group out")
+            yield Note(address, wrong, cure, "group", missing=placement.group)
+
+
+def _open_ports(facility: Facility, source: str, target: str) -> frozenset[str]:
+    """Ports that flows open from one enclave to another."""
+    return frozenset(
+        port for flow in facility.flows if flow.source in (source, ANY) and flow.target == target for port in flow.ports
+    )
+
+
+def needs(facility: Facility, services: Mapping[str, Service]) -> Iterator[Note]:
+    """Services that cannot reach what they need from the enclave that they stand in."""
+    where: dict[str, list[str]] = {}
+    for placement in facility.placements:
+        where.setdefault(placement.service, []).append(placement.enclave)
+    for placement in facility.placements:
+        if (service := services.get(placement.service)) is None:
+            continue
+        for need in service.needs:
+            needed = services.get(need)
+            address = placement_address(placement)
+            if needed is None:
+                continue
+            targets = where.get(need, [])
+            if not targets:
+                wrong = f"{placement.service} needs {need}, which is placed nowhere"
+                yield Note(address, wrong, f"add a placement of {need}", "service", missing=need)
+                continue
+            wanted = frozenset(endpoint.port for endpoint in needed.endpoints)
+            ways = {
+                target: frozenset() if target == placement.enclave else _lacking(facility, placement, target, wanted)
+                for target in targets
+            }
+            if all(ways.values()):
+                target, ports = min(ways.items(), key=lambda way: (len(way[1]), way[0]))
+                wrong = f"the enclave {placement.enclave} has no way to {need} in {target}, which {service.title} needs"
+                cure = f"add a flow from {placement.enclave} to {target} for {', '.join(sorted(ports))}"
+                yield Note(address, wrong, cure, "enclave", missing=need)
+
+
+def _lacking(facility: Facility, placement: Placement, target: str, wanted: frozenset[str]) -> frozenset[str]:
+    """Ports that are wanted and that no flow opens; some word for it when nothing at all is open."""
+    opened = _open_ports(facility, placement.enclave, target)
+    if not wanted:
+        return frozenset() if opened else frozenset({"its port"})
+    return wanted - opened

@@ -1,0 +1,235 @@
+"""What the hardware stacks of a site are made from: one pure function from the definition to resource inputs.
+
+The stacks, the digests by which a run is skipped, and an import by address all read this one answer.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+from pachon.model.base import Frozen
+from pachon.model.facility import Disk, Facility, Host, Machine, Site, StoragePool, Volume
+from pachon.model.stamp import digest, generation
+
+
+class Kind(StrEnum):
+    """Families of resources, by their token in Pulumi."""
+
+    MACHINE = "pachon:hardware:Machine"
+    HOST = "pachon:hardware:Host"
+    NETWORK = "pachon:network:Network"
+    VOLUME = "pachon:storage:Volume"
+
+
+REPLACING: dict[Kind, frozenset[str]] = {
+    Kind.MACHINE: frozenset({"serial", "bmc_address"}),
+    Kind.HOST: frozenset({"serial", "disk_serial", "image"}),
+    Kind.NETWORK: frozenset({"bridge", "vni"}),
+    Kind.VOLUME: frozenset({"host", "pool", "disks", "file_system", "mirrored"}),
+}
+"""Inputs whose change cannot be made in place."""
+
+StackName = Literal["network", "compute", "storage"]
+STACKS: tuple[StackName, ...] = ("network", "compute", "storage")
+"""In the order in which they are brought up."""
+
+SWITCH_FLAVOUR = "switch"
+
+
+class ImageFacts(Frozen):
+    """What a host needs to know of the image of its flavour."""
+
+    digest: str
+    """Of the packed root image: its name at the boot service."""
+    raw_digest: str
+    raw_size_bytes: int
+    kernel_digest: str
+
+
+class ResourceInputs(Frozen):
+    """One resource as a stack declares it."""
+
+    kind: Kind
+    address: str
+    inputs: dict[str, Any]
+    """JSON values only, and no secret among them; ``generation`` is included."""
+
+    @property
+    def generation(self) -> str:
+        """Its generation under these inputs."""
+        return str(self.inputs["generation"])
+
+
+def inputs_of(
+    facility: Facility, site_name: str, images: Mapping[str, ImageFacts]
+) -> dict[StackName, list[ResourceInputs]]:
+    """The resources of each stack of the site, in the order of the definition; ``images`` by flavour."""
+    site = facility.site(site_name)
+    switches = [host for host in site.active_hosts if host.flavour == SWITCH_FLAVOUR]
+    others = [host for host in site.active_hosts if host.flavour != SWITCH_FLAVOUR]
+    resources: dict[StackName, list[ResourceInputs]] = {"network": [], "compute": [], "storage": []}
+    host_by_name: dict[str, ResourceInputs] = {}
+    for stack, hosts in (("network", switches), ("compute", others)):
+        for host in hosts:
+            machine = site.machine_by_serial[host.machine]
+            made = _host(facility, site, host, machine, images[host.flavour])
+            host_by_name[host.name] = made
+            resources["network" if stack == "network" else "compute"] += [_machine(site, machine), made]
+    resources["network"] += _networks(site, switches, host_by_name)
+    resources["storage"] += [
+        _volume(site, volume, host_by_name) for volume in site.volumes if _pool(site, volume.pool).host in host_by_name
+    ]
+    return resources
+
+
+def inputs_digest(resources: list[ResourceInputs]) -> str:
+    """One digest for all that a stack is made from."""
+    return digest([[resource.kind.value, resource.address, resource.inputs] for resource in resources])
+
+
+def _resource(kind: Kind, address: str, inputs: dict[str, Any]) -> ResourceInputs:
+    whole = {"address": address, **inputs}
+    whole["generation"] = generation(address, whole, REPLACING[kind])
+    return ResourceInputs(kind=kind, address=address, inputs=whole)
+
+
+def _machine(site: Site, machine: Machine) -> ResourceInputs:
+    return _resource(
+        Kind.MACHINE,
+        f"{site.name}/machine/{machine.serial}",
+        {
+            "site": site.name,
+            "serial": machine.serial,
+            "rack": machine.rack,
+            "model": machine.model,
+            "bmc_address": str(machine.bmc_address),
+            "bmc_tls_sha256": machine.bmc_tls_sha256,
+            "cpus": machine.cpus,
+            "memory_mib": machine.memory_mib,
+            "nics": [{"name": nic.name, "mac": nic.mac} for nic in machine.nics],
+            "disks": [_disk(disk) for disk in machine.disks],
+        },
+    )
+
+
+def _disk(disk: Disk) -> dict[str, Any]:
+    return {"name": disk.name, "serial": disk.serial, "size_gib": disk.size_gib}
+
+
+def system_disk(site: Site, host: Host, machine: Machine) -> Disk:
+    """The disk that takes the operating system: the first one that no storage pool of the host uses."""
+    pooled = {disk for pool in site.storage_pools if pool.host == host.name for disk in pool.disks}
+    return next((disk for disk in machine.disks if disk.name not in pooled), machine.disks[0])
+
+
+def _host(facility: Facility, site: Site, host: Host, machine: Machine, image: ImageFacts) -> ResourceInputs:
+    return _resource(
+        Kind.HOST,
+        f"{site.name}/host/{host.name}",
+        {
+            "site": site.name,
+            "host": host.name,
+            "domain": facility.domain,
+            "serial": machine.serial,
+            "rack": machine.rack,
+            "model": machine.model,
+            "bmc_address": str(machine.bmc_address),
+            "bmc_tls_sha256": machine.bmc_tls_sha256,
+            "management_address": str(machine.management_address),
+            "nics": _nics(site, host, machine),
+            "disk_serial": system_disk(site, host, machine).serial,
+            "flavour": host.flavour,
+            "image": image.model_dump(),
+            "enclave": host.enclave,
+            "groups": sorted(host.groups),
+        },
+    )
+
+
+def _nics(site: Site, host: Host, machine: Machine) -> list[dict[str, Any]]:
+    """Each NIC with what it is to be configured with.
+
+    The first keeps its management address. The host's own address goes on the first further NIC that is no switch
+    port, where that is on the segment of its enclave; answers to the management segment then go back the way they
+    came. A NIC without an address is only named.
+    """
+    segment = next((segment for segment in site.segments if segment.enclave == host.enclave), None)
+    data_nic = next((nic for nic in machine.nics[1:] if not nic.name.startswith("swp")), None)
+    on_data = data_nic is not None and segment is not None and host.address in segment.subnet
+    gateway = str(site.management_gateway)
+    nics: list[dict[str, Any]] = []
+    for nic in machine.nics:
+        entry: dict[str, Any] = {"name": nic.name, "mac": nic.mac}
+        if nic is machine.boot_nic:
+            entry |= {"address": str(machine.management_address), "prefix": site.management.prefixlen}
+            entry["reply_gateway" if on_data else "gateway"] = gateway
+        elif on_data and nic is data_nic and segment is not None:
+            entry |= {"address": str(host.address), "prefix": segment.subnet.prefixlen, "gateway": str(segment.gateway)}
+        nics.append(entry)
+    return nics
+
+
+def _networks(site: Site, switches: list[Host], host_by_name: dict[str, ResourceInputs]) -> list[ResourceInputs]:
+    enclave_by_machine = {host.machine: host.enclave for host in site.hosts if host.flavour != SWITCH_FLAVOUR}
+    networks: list[ResourceInputs] = []
+    for segment in sorted(site.segments, key=lambda segment: segment.enclave):
+        members: list[dict[str, Any]] = []
+        for switch in switches:
+            ports = sorted(
+                cable.port
+                for cable in site.cables
+                if cable.switch == switch.machine and enclave_by_machine.get(cable.machine) == segment.enclave
+            )
+            made = host_by_name[switch.name]
+            members.append(
+                {
+                    "host": switch.name,
+                    "management_address": made.inputs["management_address"],
+                    "generation": made.generation,
+                    "ports": ports,
+                }
+            )
+        if any(member["ports"] for member in members):
+            networks.append(
+                _resource(
+                    Kind.NETWORK,
+                    f"{site.name}/network/{segment.enclave}",
+                    {
+                        "site": site.name,
+                        "enclave": segment.enclave,
+                        "vni": segment.vni,
+                        "bridge": f"br{segment.vni}",
+                        "subnet": str(segment.subnet),
+                        "switches": [member for member in members if member["ports"]],
+                    },
+                )
+            )
+    return networks
+
+
+def _pool(site: Site, name: str) -> StoragePool:
+    return next(pool for pool in site.storage_pools if pool.name == name)
+
+
+def _volume(site: Site, volume: Volume, host_by_name: dict[str, ResourceInputs]) -> ResourceInputs:
+    pool = _pool(site, volume.pool)
+    host = host_by_name[pool.host]
+    machine = site.machine_by_serial[str(host.inputs["serial"])]
+    disk_by_name = {disk.name: disk for disk in machine.disks}
+    return _resource(
+        Kind.VOLUME,
+        f"{site.name}/volume/{volume.name}",
+        {
+            "site": site.name,
+            "volume": volume.name,
+            "host": pool.host,
+            "management_address": host.inputs["management_address"],
+            "host_generation": host.generation,
+            "pool": pool.name,
+            "disks": [{"name": name, "serial": disk_by_name[name].serial} for name in pool.disks],
+            "file_system": pool.file_system,
+            "mirrored": pool.mirrored,
+            "size_gib": volume.size_gib,
+            "mount": volume.mount,
+        },
+    )
