@@ -1,0 +1,96 @@
+"""Ansible's view of a facility: what a dynamic inventory answers to ``--list``.
+
+Groups are those of the hosts, plus ``site_<site>`` and ``enclave_<enclave>``; hosts are reached on the management
+segment. ``python -m pachon.inventory`` is what ``inventory/hosts`` runs.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from pachon import definition, places
+from pachon.errors import PachonError
+from pachon.model.facility import Facility, HostState
+
+AUTOMATION_USER = "pachon"
+"""The account on every host that automation logs in to."""
+INTERPRETER = "/usr/bin/python3"
+
+Json = dict[str, object]
+
+
+def group_of_site(site: str) -> str:
+    """Ansible group of a site's hosts."""
+    return "site_" + site.replace("-", "_")
+
+
+def group_of_enclave(enclave: str) -> str:
+    """Ansible group of an enclave's hosts."""
+    return "enclave_" + enclave.replace("-", "_")
+
+
+def ansible(facility: Facility, *, planned: bool = False, ssh_config: Path | None = None) -> Json:
+    """Groups with their hosts and, under ``_meta``, each host's variables, as ``ansible-inventory`` reads them.
+
+    Hosts that are only planned are left out unless ``planned``. ``ssh_config`` is the file that ``ssh -F`` takes for
+    this facility's keys and certificates.
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    variables: dict[str, Json] = {}
+    for site in facility.sites:
+        machines = site.machine_by_serial
+        for host in site.hosts:
+            if host.state is HostState.PLANNED and not planned:
+                continue
+            for group in (*host.groups, group_of_site(site.name), group_of_enclave(host.enclave)):
+                groups[group].append(host.name)
+            variables[host.name] = {
+                "ansible_host": str(machines[host.machine].management_address),
+                "pachon_address": str(host.address),
+                "pachon_domain": facility.domain,
+                "pachon_enclave": host.enclave,
+                "pachon_machine": host.machine,
+                "pachon_site": site.name,
+            }
+    shared: Json = {"ansible_user": AUTOMATION_USER, "ansible_python_interpreter": INTERPRETER}
+    if ssh_config is not None:
+        shared["ansible_ssh_common_args"] = f"-F {ssh_config}"
+    listing: Json = {group: {"hosts": sorted(groups[group])} for group in sorted(groups)}
+    listing["all"] = {"children": sorted([*groups, "ungrouped"])}
+    listing["_meta"] = {"hostvars": {name: {**shared, **variables[name]} for name in sorted(variables)}}
+    return listing
+
+
+def _answer(arguments: argparse.Namespace) -> Json:
+    facility = definition.load(definition.find(os.environ.get("PACHON_FACILITY") or "lab"))
+    ssh_config = places.state(facility.name) / "ssh_config"
+    listing = ansible(facility, ssh_config=ssh_config if ssh_config.is_file() else None)
+    if arguments.host is None:
+        return listing
+    meta = listing["_meta"]
+    assert isinstance(meta, dict)
+    found = meta["hostvars"].get(arguments.host, {})
+    return dict(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status of the inventory script, which Ansible calls with ``--list`` or ``--host NAME``."""
+    parser = argparse.ArgumentParser(prog="hosts", description="Ansible inventory of the facility in PACHON_FACILITY.")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--list", action="store_true", help="all groups and hosts")
+    wanted.add_argument("--host", metavar="NAME", help="variables of one host")
+    try:
+        answer = _answer(parser.parse_args(arguments))
+    except PachonError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_code)
+    sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
