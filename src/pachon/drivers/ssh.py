@@ -1,0 +1,259 @@
+"""Hosts of the fleet by SSH (asyncssh): certificates on both sides, nothing from the user's own configuration.
+
+Hidden here: how trust is loaded, how vendor errors become ours, and how a Python program is run on a host without a
+word of it in any argument list.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import asyncssh
+
+from pachon.errors import PachonError, PermanentError, TemporaryError
+
+RUNNER = "sudo -n /usr/bin/python3 -I -"
+CALL_PREFIX = "CALL = "
+CONNECT_SECONDS = 5.0
+KEEPALIVE_SECONDS = 15
+CONNECTING_AT_ONCE = 32
+RETRY_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who we are and whom we believe."""
+
+    known_hosts: Path
+    """With ``@cert-authority`` lines; nobody else is believed."""
+    key: Path
+    certificate: Path
+    username: str = "pachon"
+
+    @classmethod
+    def of_state(cls, state: Path) -> Self:
+        """Those of the automation principal in a facility's state folder."""
+        keys = state / "keys"
+        return cls(known_hosts=state / "known_hosts", key=keys / "automation", certificate=keys / "automation-cert.pub")
+
+
+class Host:
+    """An open connection to one host."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, *, name: str) -> None:
+        self._connection = connection
+        self.name = name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed by either side."""
+        return not self._connection.is_closed()
+
+    async def run(self, command: str, *, stdin: str = "", timeout: timedelta = timedelta(minutes=1)) -> str:
+        """What the command printed.
+
+        Raises:
+            PermanentError: it ended with another status than 0.
+            TemporaryError: it took too long, or the connection broke.
+        """
+        try:
+            done = await self._connection.run(command, input=stdin, timeout=timeout.total_seconds())
+        except (asyncssh.ProcessError, TimeoutError) as error:
+            raise TemporaryError(
+                f"{command.split(maxsplit=1)[0]} on {self.name} did not end within {timeout.total_seconds():g} s",
+                cure="run again; see what the host is doing",
+            ) from error
+        except (asyncssh.Error, OSError) as error:
+            raise TemporaryError(f"the connection to {self.name} broke: {error}", cure="run again") from error
+        stdout, stderr = _text(done.stdout), _text(done.stderr)
+        if done.exit_status is None:
+            raise TemporaryError(f"the connection to {self.name} broke while a command ran", cure="run again")
+        if done.exit_status != 0:
+            said = (stderr.strip() or stdout.strip()).splitlines()[-12:]
+            raise PermanentError(f"{self.name}: status {done.exit_status}: " + "\n".join(said), cure="see the host")
+        return stdout
+
+    async def close(self) -> None:
+        """Say good-bye."""
+        self._connection.close()
+        await self._connection.wait_closed()
+
+
+async def connect(
+    address: str,
+    *,
+    credentials: Credentials,
+    port: int = 22,
+    alias: str = "",
+    timeout: timedelta = timedelta(seconds=CONNECT_SECONDS),
+    known_hosts: object = None,
+) -> Host:
+    """A connection to the host at this address, whose certificate is for ``alias`` (default: the address).
+
+    Raises:
+        TemporaryError: nobody answers there (yet).
+        PermanentError: its key is not trusted, or it does not let us in.
+    """
+    options = asyncssh.SSHClientConnectionOptions(
+        known_hosts=known_hosts or read_known_hosts(credentials),
+        host_key_alias=alias or address,
+        username=credentials.username,
+        client_keys=[(str(credentials.key), str(credentials.certificate))],
+        agent_path=None,
+        config=[],
+        preferred_auth="publickey",
+        keepalive_interval=KEEPALIVE_SECONDS,
+        connect_timeout=timeout.total_seconds(),
+        login_timeout=timeout.total_seconds() * 2,
+        gss_host=None,
+    )
+    try:
+        connection = await asyncssh.connect(address, port, options=options)
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise PermanentError(
+            f"the host at {address} has no host key that this facility has signed: {error.reason}",
+            cure="something else has its address, or it was installed from elsewhere: deploy it again",
+        ) from error
+    except asyncssh.PermissionDenied as error:
+        raise PermanentError(
+            f"the host at {address} does not let {credentials.username!r} in: {error.reason}",
+            cure="the automation certificate may have ended ('pachon up' renews it) or the host has another users CA",
+        ) from error
+    except (asyncssh.Error, OSError, TimeoutError) as error:
+        raise TemporaryError(
+            f"no SSH answer from {address} port {port}: {error or type(error).__name__}",
+            cure="see that it is powered on and has booted (its console), and that its address is right",
+        ) from error
+    return Host(connection, name=alias or address)
+
+
+def read_known_hosts(credentials: Credentials) -> asyncssh.SSHKnownHosts:
+    """The trust file, parsed; to be shared by many connections."""
+    try:
+        return asyncssh.read_known_hosts(str(credentials.known_hosts))
+    except (OSError, ValueError) as error:
+        raise PermanentError(
+            f"cannot read {credentials.known_hosts}: {error}", cure="'pachon up' writes it anew"
+        ) from error
+
+
+async def wait_for_login(
+    address: str,
+    *,
+    credentials: Credentials,
+    patience: timedelta,
+    port: int = 22,
+    alias: str = "",
+) -> Host:
+    """A connection as soon as the host lets us in.
+
+    A key that is not trusted ends the wait at once; a refused login is tried again, since a host that is just booting
+    may not let users in yet.
+
+    Raises:
+        PermanentError, TemporaryError: what was in the way at the end.
+    """
+    end = asyncio.get_running_loop().time() + patience.total_seconds()
+    while True:
+        try:
+            return await connect(address, credentials=credentials, port=port, alias=alias)
+        except PachonError as error:
+            untrusted = isinstance(error.__cause__, asyncssh.HostKeyNotVerifiable)
+            if untrusted or asyncio.get_running_loop().time() >= end:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def run_program(
+    host: Host, program_text: str, call: Mapping[str, Any], *, timeout: timedelta = timedelta(minutes=5)
+) -> dict[str, Any]:
+    """What the program's ``main(call)`` answered, run as root on the host.
+
+    Program and call travel on standard input only. ``main`` returns its answer or writes it to standard output, as
+    one JSON object on the last line.
+
+    Raises:
+        PermanentError: it failed there, or answered something else.
+        TemporaryError: it took too long, or the connection broke.
+    """
+    told = await host.run(RUNNER, stdin=script(program_text, call), timeout=timeout)
+    lines = told.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1])
+    except (IndexError, ValueError) as error:
+        raise PermanentError(f"{host.name}: the program answered no JSON", cure="see the program") from error
+    if not isinstance(answer, dict):
+        raise PermanentError(f"{host.name}: the program answered no JSON object", cure="see the program")
+    return answer
+
+
+def script(program_text: str, call: Mapping[str, Any]) -> str:
+    """The program followed by its call: a line ``CALL = <JSON>``, then what runs it."""
+    return (
+        f"{program_text.rstrip()}\n\n"
+        "true, false, null = True, False, None\n"
+        f"{CALL_PREFIX}{json.dumps(call, ensure_ascii=False, allow_nan=False)}\n"
+        "ANSWER = main(CALL)\n"
+        "if ANSWER is not None:\n"
+        "    import json, sys\n"
+        "    sys.stdout.write(json.dumps(ANSWER) + '\\n')\n"
+    )
+
+
+class Fleet:
+    """Open connections to many hosts, one each, few being opened at the same time."""
+
+    def __init__(self, credentials: Credentials, *, connecting_at_once: int = CONNECTING_AT_ONCE) -> None:
+        self._credentials = credentials
+        self._opening = asyncio.Semaphore(connecting_at_once)
+        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+        self._open: dict[tuple[str, int], Host] = {}
+        self._known: tuple[int, asyncssh.SSHKnownHosts] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        hosts, self._open = list(self._open.values()), {}
+        await asyncio.gather(*(host.close() for host in hosts), return_exceptions=True)
+
+    async def host(self, address: str, *, port: int = 22, alias: str = "") -> Host:
+        """The open connection to this address, opened if need be (errors as of ``connect``)."""
+        where = (address, port)
+        async with self._locks.setdefault(where, asyncio.Lock()):
+            known = self._open.get(where)
+            if known is not None and known.is_open:
+                return known
+            async with self._opening:
+                opened = await connect(
+                    address, credentials=self._credentials, port=port, alias=alias, known_hosts=self._trust()
+                )
+            self._open[where] = opened
+            return opened
+
+    async def run_program(
+        self, address: str, program_text: str, call: Mapping[str, Any], *, port: int = 22, alias: str = ""
+    ) -> dict[str, Any]:
+        """As the function of that name, over this fleet's connection."""
+        return await run_program(await self.host(address, port=port, alias=alias), program_text, call)
+
+    def _trust(self) -> asyncssh.SSHKnownHosts:
+        """The trust file, read again when it was replaced."""
+        try:
+            changed = self._credentials.known_hosts.stat().st_mtime_ns
+        except OSError:
+            return read_known_hosts(self._credentials)
+        if self._known is None or self._known[0] != changed:
+            self._known = (changed, read_known_hosts(self._credentials))
+        return self._known[1]
+
+
+def _text(output: object) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else str(output or "")
