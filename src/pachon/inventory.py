@@ -65,16 +65,18 @@ def ansible(facility: Facility, *, planned: bool = False, ssh_config: Path | Non
     return listing
 
 
+def variables_of(listing: Json, host: str) -> Json:
+    """Variables of one host in a listing; none for a host that is not in it."""
+    meta = listing["_meta"]
+    assert isinstance(meta, dict)
+    return dict(meta["hostvars"].get(host, {}))
+
+
 def _answer(arguments: argparse.Namespace) -> Json:
     facility = definition.load(definition.find(os.environ.get("PACHON_FACILITY") or "lab"))
     ssh_config = places.state(facility.name) / "ssh_config"
     listing = ansible(facility, ssh_config=ssh_config if ssh_config.is_file() else None)
-    if arguments.host is None:
-        return listing
-    meta = listing["_meta"]
-    assert isinstance(meta, dict)
-    found = meta["hostvars"].get(arguments.host, {})
-    return dict(found)
+    return listing if arguments.host is None else variables_of(listing, arguments.host)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,7 +42,8 @@ class Answer:
     value: object
     """Anything pydantic can write as JSON: models, data classes, lists, mappings."""
     text: Sequence[Part] = ()
-    exit_code: ExitCode = ExitCode.DONE
+    exit_code: int = ExitCode.DONE
+    """Of section 6 of the architecture, except where another program's status is handed on."""
     talk: Sequence[str] = field(default=())
     """For people only: hints that are no facts; goes to stderr."""
 

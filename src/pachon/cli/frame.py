@@ -53,9 +53,18 @@ class Call:
             DefinitionError: with every complaint.
             UsageError: there is no such facility.
         """
+        from pachon import places
         from pachon.definition import find, load
 
-        return load(find(self.wanted))
+        folder = find(self.wanted)
+        facility = load(folder)
+        store = places.state(facility.name) / "store.db"
+        if not store.is_file():
+            return facility
+        existing = _allocated(store, [site.name for site in facility.sites])
+        dealt = {host.name: host.machine for host in facility.hosts if host.pool}
+        moved = any(dealt.get(host) != machine for host, machine in existing.items())
+        return load(folder, existing=existing) if moved else facility
 
     def sites(self, facility: "Facility") -> "tuple[Site, ...]":
         """The sites the command is about.
@@ -103,6 +112,18 @@ class Call:
 
         with display(self.events) as listener:
             yield listener
+
+
+def _allocated(path: Path, sites: Sequence[str]) -> dict[str, str]:
+    """Machine of each host that was dealt from a pool before."""
+    from pachon.store.allocations import allocated
+    from pachon.store.database import open_store
+
+    store = open_store(path)
+    try:
+        return {host: machine for site in sites for host, machine in allocated(store, site).items()}
+    finally:
+        store.close()
 
 
 def no_such(kind: str, name: str, known: Sequence[str], *, facility: str) -> UsageError:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pachon import places
 from pachon.cli.answer import Answer, as_json_text
 from pachon.cli.frame import Call, Command, complete, example, verb
 from pachon.errors import UsageError
@@ -11,22 +12,31 @@ from pachon.errors import UsageError
 app = verb()
 
 
-@app.command(cls=Command, epilog=example("pachon inventory --list", "pachon inventory --host base-admin01"))
+@app.command(cls=Command, epilog=example("pachon inventory --list", "pachon inventory --host base-adm01"))
 def inventory(
     ctx: typer.Context,
+    *,
     everything: Annotated[
         bool, typer.Option("--list", help="Groups, hosts and all their variables (_meta.hostvars).")
     ] = False,
     host: Annotated[
-        str, typer.Option(metavar="NAME", help="Variables of one host.", autocompletion=complete("host"))
+        str,
+        typer.Option(
+            metavar="NAME", help="Variables of one host.", autocompletion=complete("host"), show_default=False
+        ),
     ] = "",
+    planned: Annotated[bool, typer.Option("--planned", help="Hosts that are only planned as well.")] = False,
 ) -> Answer:
-    """Print Ansible's inventory as JSON, as 'ansible-playbook -i inventory/hosts' reads it."""
-    from pachon import inventory as ansible
+    """Print Ansible's inventory as JSON, the same that 'ansible-playbook -i inventory/hosts' reads."""
+    from pachon.inventory import ansible, variables_of
 
     call = Call.of(ctx)
     if everything == bool(host):
         raise UsageError("give --list or --host NAME", cure="'pachon inventory --list' prints all of it")
     facility = call.facility()
-    value = ansible.variables(facility, call.host(facility, host)) if host else ansible.listing(facility)
+    ssh_config = places.state(facility.name) / "ssh_config"
+    value = ansible(facility, planned=planned, ssh_config=ssh_config if ssh_config.is_file() else None)
+    if host:
+        call.host(facility, host)
+        value = variables_of(value, host)
     return Answer(value=value, text=[as_json_text(value)])

@@ -141,7 +141,7 @@ def _answered(arguments: Sequence[str], call: Call) -> int:
     match answer:
         case Answer():
             show(answer, as_json=call.as_json)
-            return int(answer.exit_code)
+            return answer.exit_code
         case int():
             return answer
         case _:

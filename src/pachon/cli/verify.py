@@ -1,0 +1,92 @@
+"""``pachon verify``: the tests of roles on the hosts that carry them."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pachon import places
+from pachon.cli.answer import Answer, Part, Table
+from pachon.cli.frame import Call, LongCommand, complete, example, verb
+from pachon.errors import ExitCode, RefusedError
+
+if TYPE_CHECKING:
+    from pachon.verify import Verification
+
+app = verb()
+
+
+def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
+    return [name for kind in ("site", "host", "group") for name in complete(kind)(ctx, incomplete)]
+
+
+@app.command(
+    cls=LongCommand,
+    epilog=example("pachon verify", "pachon verify base-adm01", "pachon verify storage --junit verify.xml"),
+)
+def verify(
+    ctx: typer.Context,
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SITE|HOST|ROLE", help="What to test (default: every active host).", autocompletion=_complete
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the outcomes as JUnit XML.", show_default=False)
+    ] = None,
+    connect_limit: Annotated[float, typer.Option(metavar="SECONDS", help="Limit for reaching a host.")] = 10,
+    command_limit: Annotated[float, typer.Option(metavar="SECONDS", help="Limit for one command there.")] = 30,
+    connections: Annotated[int, typer.Option(metavar="N", help="Open at once in one process.")] = 16,
+) -> Answer:
+    """Test hosts by the tests of their roles (testinfra), and each host for being what it should be.
+
+    A host that cannot be reached is reported once. Exit status 1 when a test failed.
+    """
+    from pachon.cli.access import hardware, ssh_config
+    from pachon.verify import orders, write_junit
+    from pachon.verify import verify as run_tests
+
+    call = Call.of(ctx)
+    facility = call.facility()
+    state = places.state(facility.name)
+    given = orders(facility, state=state, only=only or ([call.site_name] if call.site_name else []))
+    if asyncio.run(hardware(facility, state)).kind == "twin":
+        raise RefusedError(
+            f"the twin stands in for {facility.name!r}: it has no operating systems to test",
+            cure="run on a machine that can bring up the lab; 'pachon doctor' says what this one lacks",
+        )
+    if given.targets:
+        ssh_config(facility, state)
+    given = given.model_copy(
+        update={"connect_seconds": connect_limit, "command_seconds": command_limit, "connections": connections}
+    )
+    with call.progress() as progress:
+        verification = asyncio.run(run_tests(given, progress=progress))
+    if junit is not None:
+        write_junit(verification, junit)
+    return _answer(verification)
+
+
+def _answer(verification: "Verification") -> Answer:
+    counts = verification.counts
+    text: list[Part] = []
+    if verification.failed:
+        rows = [
+            (outcome.host, outcome.role, outcome.test, outcome.verdict, " ".join(outcome.message.split())[:200])
+            for outcome in verification.failed
+        ]
+        text += [Table(("host", "role", "test", "verdict", "message"), rows, folds=("test", "message")), ""]
+    text.append(
+        f"{len(verification.hosts)} hosts, {len(verification.outcomes)} tests: "
+        + (", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items())) or "nothing to test")
+        + f" in {verification.seconds:g} s"
+    )
+    return Answer(
+        value={**verification.model_dump(mode="json"), "counts": counts},
+        text=text,
+        exit_code=ExitCode.FAILED if verification.failed else ExitCode.DONE,
+        talk=[f"{outcome.host}: {outcome.cure}" for outcome in verification.failed if outcome.cure],
+    )
