@@ -1,0 +1,89 @@
+"""Digests of what each stage is made from: two bakes of the same inputs share everything, of others nothing."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.image import recipe
+from pachon.places import CHECKOUT
+
+HERE = Path(__file__).resolve().parent
+PLAYBOOKS = CHECKOUT / "playbooks"
+AGENT = CHECKOUT / "infra" / "boot" / "agent.py"
+NOT_BAKED = ("README.md", "__pycache__", "tests")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Sixteen hex digits per stage."""
+
+    base: str
+    server: str
+    tree: str
+    """The tree of the flavour: for ``server`` the same as ``server``."""
+    root: str
+    kernel: str
+    deploy: str
+
+
+def roles_beyond_server(flavour: str) -> tuple[str, ...]:
+    """Roles that a flavour adds to the server tree."""
+    return tuple(role for role in recipe.FLAVOURS[flavour] if role not in recipe.FLAVOURS["server"])
+
+
+def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> Keys:
+    """The keys of all stages of one flavour."""
+    base = _key(
+        "base",
+        recipe.AS_OF,
+        recipe.SUITE,
+        recipe.PACKAGES,
+        recipe.PRUNED,
+        recipe.KEPT,
+        recipe.KERNEL_PACKAGE,
+        recipe.BOOT_PACKAGES,
+        recipe.PURGED,
+        *_sources("apt.py", "tree.py", "files/fetch-boot-packages.sh", "files/purge-packages.sh"),
+    )
+    playing = [playbooks / "image.yml", *(playbooks / "plugins").rglob("*.py"), CHECKOUT / "ansible.cfg"]
+    server = _key(base, *_files(playing), *_roles(playbooks, recipe.FLAVOURS["server"]), *_sources("play.py"))
+    extra = roles_beyond_server(flavour)
+    tree = _key(server, *_roles(playbooks, extra)) if extra else server
+    initial = _sources(
+        "closure.py", "cpio.py", "initrd.py", "modules.py", "recipe.py", "uki.py", "files/load-modules.sh"
+    )
+    return Keys(
+        base=base,
+        server=server,
+        tree=tree,
+        root=_key(tree, *_sources("disk.py")),
+        kernel=_key(base, *initial, *_sources("esp.py", "files/disk-init.sh")),
+        deploy=_key(
+            base, *initial, *_sources("deploy.py", "files/deploy-init.sh", "files/dhcp-lease.sh"), *_files([agent])
+        ),
+    )
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sources(*names: str) -> list[str]:
+    return _files(HERE / name for name in names)
+
+
+def _roles(playbooks: Path, roles: Iterable[str]) -> list[str]:
+    return _files(path for role in roles for path in (playbooks / "roles" / role).rglob("*"))
+
+
+def _files(paths: Iterable[Path]) -> list[str]:
+    """Name, permission to execute and digest of each file, sorted."""
+    found = []
+    for path in sorted(set(paths)):
+        if path.is_file() and not any(part in NOT_BAKED for part in path.parts[-6:]):
+            name = "/".join(path.parts[-3:])
+            mode = "x" if path.stat().st_mode & 0o100 else "-"
+            found.append(f"{name} {mode} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    return found

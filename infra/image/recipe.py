@@ -1,0 +1,158 @@
+"""What goes into the images, as data: packages, what is left out, modules, programs of the deploy image.
+
+Every value here is part of a cache key. Raise ``AS_OF`` to take up newer package versions: keys hold no date and no
+version, so that the same checkout finds its images again on every day.
+"""
+
+from types import MappingProxyType
+
+AS_OF = "2026-11-27"
+SUITE = "bookworm"
+EPOCH_SECONDS = 1795737600
+"""All time stamps in the images: 2026-11-27T00:00:00Z."""
+
+PACKAGES = (
+    "acl",
+    "btrfs-progs",
+    "busybox-static",
+    "ca-certificates",
+    "dbus",
+    "dosfstools",
+    "e2fsprogs",
+    "ethtool",
+    "fdisk",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "less",
+    "netbase",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "python3",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "tzdata",
+    "udev",
+    "usr-is-merged",
+    "util-linux",
+    "xfsprogs",
+    "zstd",
+)
+
+PRUNED = (
+    "/etc/update-motd.d/*",
+    "/usr/bin/pzstd",
+    "/usr/lib/udev/hwdb.d/*",
+    "/usr/lib/x86_64-linux-gnu/libicu*",
+    "/usr/sbin/xfs_scrub",
+    "/usr/share/bug/*",
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/lintian/*",
+    "/usr/share/locale/*",
+    "/usr/share/man/*",
+    "/usr/share/zoneinfo/*",
+)
+"""Paths that dpkg does not unpack. ICU comes in by xfs_scrub alone, which no host uses: whoever needs ICU takes both
+lines out."""
+
+PURGED = ("lib*-perl", "libgdbm*", "libperl5*", "perl", "perl-modules-*", "usrmerge")
+"""Patterns of packages that are gone once ``usr-is-merged`` has replaced usrmerge, unless something needs them."""
+
+KEPT = ("/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/Etc/UTC")
+
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+"""Enough for the lab and for virtual machines. Racks with SATA or with other NICs than Mellanox's take
+``linux-image-amd64`` here: the rest follows, modules are chosen by folder."""
+BOOT_PACKAGES = ("systemd-boot-efi",)
+
+FLAVOURS = MappingProxyType({"server": ("base", "storage"), "switch": ("base", "storage", "switch")})
+"""Flavour of image to the roles baked into it."""
+
+MODULE_FOLDERS = (
+    "drivers/ata",
+    "drivers/block",
+    "drivers/hv",
+    "drivers/net/ethernet",
+    "drivers/nvme",
+    "drivers/scsi",
+    "drivers/virtio",
+    "fs/efivarfs",
+    "fs/fat",
+)
+MODULES = (
+    "drivers/char/hw_random/virtio-rng",
+    "drivers/net/hyperv/hv_netvsc",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+    "drivers/net/vmxnet3/vmxnet3",
+    "drivers/net/xen-netfront",
+    "fs/nls/nls_ascii",
+    "fs/nls/nls_cp437",
+    "fs/nls/nls_utf8",
+)
+"""Modules in both initial RAM disks, with whatever they need; drivers/block and scsi without the ones below."""
+MODULES_LEFT_OUT = ("drbd", "fc", "fcoe", "iscsi", "libfc", "mtip32xx", "nvmet", "rbd", "scsi_debug", "target", "zram")
+
+DEPLOY_PROGRAMS = (
+    "/usr/bin/lsblk",
+    "/usr/bin/mount",
+    "/usr/bin/partx",
+    "/usr/bin/python3",
+    "/usr/bin/ssh-keygen",
+    "/usr/bin/tar",
+    "/usr/bin/umount",
+    "/usr/bin/zstd",
+    "/lib/x86_64-linux-gnu/libgcc_s.so.1",
+    "/usr/sbin/blkdiscard",
+    "/usr/sbin/blkid",
+    "/usr/sbin/dumpe2fs",
+    "/usr/sbin/e2fsck",
+    "/usr/sbin/mke2fs",
+    "/usr/sbin/mkfs.fat",
+    "/usr/sbin/resize2fs",
+    "/usr/sbin/sfdisk",
+    "/usr/sbin/tune2fs",
+    "/usr/sbin/wipefs",
+)
+DISK_PROGRAMS = ("/usr/sbin/blkid", "/usr/sbin/e2fsck")
+PYTHON_LEFT_OUT = (
+    "__phello__",
+    "cProfile",
+    "concurrent/futures/process",
+    "config-3.11-x86_64-linux-gnu",
+    "curses",
+    "dbm",
+    "distutils",
+    "doctest",
+    "ensurepip",
+    "idlelib",
+    "lib-dynload/_codecs",
+    "lib-dynload/_ctypes_test",
+    "lib-dynload/_curses",
+    "lib-dynload/_dbm",
+    "lib-dynload/_sqlite",
+    "lib-dynload/_test",
+    "lib-dynload/_tkinter",
+    "lib-dynload/_xx",
+    "lib-dynload/nis",
+    "lib-dynload/readline",
+    "lib-dynload/xx",
+    "lib2to3",
+    "mailbox",
+    "multiprocessing",
+    "pdb",
+    "pydoc",
+    "pydoc_data",
+    "sqlite3",
+    "test",
+    "tkinter",
+    "turtle",
+    "turtledemo",
+    "unittest",
+    "venv",
+    "wsgiref",
+    "xmlrpc",
+)
