@@ -77,7 +77,7 @@ def missing(packages: Sequence[Package]) -> tuple[Package, ...]:
 def _is_there(witness: str) -> bool:
     if witness.startswith("/"):
         return Path(witness).exists()
-    return shutil.which(witness, path=_path()) is not None
+    return shutil.which(witness, path=search_path()) is not None
 
 
 def hindrance() -> str:
@@ -148,13 +148,13 @@ def _apt(*arguments: str, tell: Tell) -> None:
         ("apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300", *arguments),
         timeout=APT_TIMEOUT,
         environment=children.variables(
-            DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8", NEEDRESTART_SUSPEND="1", PATH=_path()
+            DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8", NEEDRESTART_SUSPEND="1", PATH=search_path()
         ),
         on_line=on_line,
     )
 
 
-def _path() -> str:
+def search_path() -> str:
     """Our PATH and the system's own folders, which packages' scripts need and a person's PATH may lack."""
     return os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
 

@@ -24,14 +24,14 @@ def ensure(checkout: Path, *, cache: Path, progress: Progress) -> bool:
         MissingError: this machine's Python is too old, or uv cannot be had.
         PermanentError, TemporaryError: uv failed.
     """
-    if _is_current(checkout):
+    if is_current(checkout):
         return False
 
     def on_wait(message: str) -> None:
         progress(Event(stage="toolchain", address=".venv", state="moving", message=message))
 
     with locks.held(checkout / "build" / "venv.lock", on_wait):
-        if _is_current(checkout):
+        if is_current(checkout):
             return False
         _make(checkout, cache=cache, progress=progress)
     return True
@@ -46,7 +46,8 @@ def digest(checkout: Path) -> str:
     return whole.hexdigest()
 
 
-def _is_current(checkout: Path) -> bool:
+def is_current(checkout: Path) -> bool:
+    """Whether ``.venv`` is as the lock file and pyproject.toml say now."""
     stamp = checkout / ".venv" / "pachon.stamp"
     python = checkout / ".venv" / "bin" / "python"
     return os.access(python, os.X_OK) and stamp.exists() and stamp.read_text(encoding="ascii") == digest(checkout)

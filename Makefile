@@ -1,0 +1,71 @@
+# `make help` lists the targets. ARGS goes to the command behind the target, PACHON_FACILITY chooses the facility.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := setup
+.SUFFIXES:
+
+SYSTEM_PYTHON := /usr/bin/python3
+BIN := .venv/bin
+STAGE := infra/toolchain/stage.sh
+APT ?= yes
+
+CHECKS := check-lint check-format check-types check-imports check-yaml check-ansible check-schemas
+
+.PHONY: setup up down check test bench-up faults lock clean help $(CHECKS)
+
+setup: ## Set up what the project needs on this machine (APT=no: install no Debian packages)
+	@PYTHONPATH=src $(SYSTEM_PYTHON) -m infra.toolchain.setup $(if $(filter no,$(APT)),--no-apt)
+
+up: setup ## Set up, then bring the facility up
+	@$(BIN)/pachon up $(ARGS)
+
+down: setup ## Take the facility's lab down; the caches stay
+	@$(BIN)/pachon down $(ARGS)
+
+check: setup ## Lint, format, types, imports, YAML, playbooks, schemas; all of them, also after a failure
+	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+
+check-lint:
+	@$(STAGE) "ruff check" $(BIN)/ruff check --quiet .
+
+check-format:
+	@$(STAGE) "ruff format" $(BIN)/ruff format --quiet --check .
+
+check-types:
+	@$(STAGE) "mypy" $(BIN)/mypy
+
+check-imports:
+	@$(STAGE) "import-linter" $(BIN)/lint-imports
+
+check-yaml:
+	@$(STAGE) "yamllint" $(BIN)/yamllint --strict .
+
+check-ansible:
+	@$(STAGE) "ansible-lint" env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --quiet --nocolor playbooks
+
+check-schemas:
+	@$(STAGE) "schemas" $(BIN)/python -m pachon.definition.schema --check
+
+test: setup ## Set up and run all tests (ARGS="tests/unit -k lease" for some of them)
+	@mkdir -p build && rm -f build/junit.xml
+	@$(STAGE) "tests" $(BIN)/python -m pytest --junitxml=build/junit.xml $(ARGS); status=$$?; \
+	  $(BIN)/python -m infra.toolchain.junit build/junit.xml; exit $$status
+
+faults: setup ## Run the tests that kill and inject faults, alone
+	@$(STAGE) "faults" $(BIN)/python -m pytest -m faults $(ARGS)
+
+bench-%: setup ## Measure: bench-up, bench-… (each ends with one JSON line)
+	@$(BIN)/python -m tests.bench.bench_$(subst -,_,$*) $(ARGS)
+
+bench-up: setup
+	@$(BIN)/python -m tests.bench.bench_up $(ARGS)
+
+lock: ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade: the newest versions)
+	@PYTHONPATH=src $(SYSTEM_PYTHON) -m infra.toolchain.lockfile $(ARGS)
+
+clean: ## Remove what checks, tests and builds left in the checkout (.venv and the caches stay)
+	@rm -rf build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .ansible
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+help: ## List the targets
+	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
