@@ -92,28 +92,40 @@ def needs(facility: Facility, services: Mapping[str, Service]) -> Iterator[Note]
     for placement in facility.placements:
         where.setdefault(placement.service, []).append(placement.enclave)
     for placement in facility.placements:
-        if (service := services.get(placement.service)) is None:
-            continue
-        for need in service.needs:
-            needed = services.get(need)
-            address = placement_address(placement)
-            if needed is None:
-                continue
-            targets = where.get(need, [])
-            if not targets:
-                wrong = f"{placement.service} needs {need}, which is placed nowhere"
-                yield Note(address, wrong, f"add a placement of {need}", "service", missing=need)
-                continue
-            wanted = frozenset(endpoint.port for endpoint in needed.endpoints)
-            ways = {
-                target: frozenset() if target == placement.enclave else _lacking(facility, placement, target, wanted)
-                for target in targets
-            }
-            if all(ways.values()):
-                target, ports = min(ways.items(), key=lambda way: (len(way[1]), way[0]))
-                wrong = f"the enclave {placement.enclave} has no way to {need} in {target}, which {service.title} needs"
-                cure = f"add a flow from {placement.enclave} to {target} for {', '.join(sorted(ports))}"
-                yield Note(address, wrong, cure, "enclave", missing=need)
+        service = services.get(placement.service)
+        for need in service.needs if service is not None else ():
+            yield from _need(facility, placement, need, where=where, services=services)
+
+
+def _need(
+    facility: Facility,
+    placement: Placement,
+    need: str,
+    *,
+    where: Mapping[str, list[str]],
+    services: Mapping[str, Service],
+) -> Iterator[Note]:
+    """A note when a placed service cannot reach one thing that it needs."""
+    name, _, endpoint = need.partition("/")
+    needed = services.get(name)
+    if needed is None:
+        return
+    address = placement_address(placement)
+    targets = where.get(name, [])
+    if not targets:
+        wrong = f"{placement.service} needs {name}, which is placed nowhere"
+        yield Note(address, wrong, f"add a placement of {name}", "service", missing=name)
+        return
+    ports = frozenset(item.port for item in needed.endpoints if endpoint in ("", item.name))
+    ways = {
+        target: frozenset[str]() if target == placement.enclave else _lacking(facility, placement, target, ports)
+        for target in targets
+    }
+    if all(ways.values()):
+        target, lacking = min(ways.items(), key=lambda way: (len(way[1]), way[0]))
+        wrong = f"the enclave {placement.enclave} has no way to {need} in {target}, which {placement.service} needs"
+        cure = f"add a flow from {placement.enclave} to {target} for {', '.join(sorted(lacking))}"
+        yield Note(address, wrong, cure, "enclave", missing=name)
 
 
 def _lacking(facility: Facility, placement: Placement, target: str, wanted: frozenset[str]) -> frozenset[str]:

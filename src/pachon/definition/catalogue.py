@@ -10,12 +10,11 @@ from pachon import places
 from pachon.definition.documents import read_document
 from pachon.definition.sources import shown_path, typed
 from pachon.definition.wording import did_you_mean
-from pachon.definition.written import PORT, Name, Text, Written
+from pachon.definition.written import NEED, PORT, PROOF, Name, Text, Written
 from pachon.errors import Complaint, DefinitionError
 from pachon.model.service import Endpoint, Owners, Service, ServiceGroup, Tier
 
 CATALOGUE = places.CHECKOUT / "inventory" / "catalogue"
-PROOF = r"^tests/[A-Za-z0-9_./-]+\.py(::[A-Za-z0-9_]+)+$"
 
 
 class WrittenEndpoint(Written):
@@ -65,8 +64,8 @@ class WrittenService(Written):
     """What operating it means."""
     stated: tuple[Text, ...] = ()
     """Numbers that the survey's documents state for it."""
-    needs: tuple[Name, ...] = ()
-    """Services that it cannot do without, by folder."""
+    needs: tuple[Annotated[str, Field(pattern=NEED)], ...] = ()
+    """Services that it cannot do without, by folder, or one endpoint of one: ``<service>/<endpoint>``."""
     endpoints: tuple[WrittenEndpoint, ...] = ()
     """Ports that it answers on."""
     proof: tuple[Annotated[str, Field(pattern=PROOF)], ...] = ()
@@ -122,9 +121,14 @@ def read(folder: Path = CATALOGUE) -> Read:
                 complaints.append(Complaint(document.path, source.line("numbers"), wrong, "keep it in one of them"))
     known = {path.name for path in folders}
     for need, line, shown in needs:
-        if need not in known:
-            right = did_you_mean(need, known) or "add it to the catalogue"
-            complaints.append(Complaint(shown, line, f"there is no service {need!r}", right))
+        service, _, endpoint = need.partition("/")
+        names = {item.name for item in services[service].endpoints} if service in services else set()
+        if service not in known:
+            right = did_you_mean(service, known) or "add it to the catalogue"
+            complaints.append(Complaint(shown, line, f"there is no service {service!r}", right))
+        elif endpoint and service in services and endpoint not in names:
+            right = did_you_mean(endpoint, names) or f"its endpoints are {', '.join(sorted(names)) or 'none'}"
+            complaints.append(Complaint(shown, line, f"the service {service} has no endpoint {endpoint!r}", right))
     return Read(services, tuple(complaints))
 
 

@@ -22,6 +22,8 @@ PORT = r"^(tcp|udp)/[1-9][0-9]{0,4}$"
 FINGERPRINT = r"^([0-9a-f]{64})?$"
 MOUNT = r"^(/[A-Za-z0-9][A-Za-z0-9._-]{0,62}){1,8}$"
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}#{1,6}$"
+NEED = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?(/[a-z]([a-z0-9-]{0,38}[a-z0-9])?)?$"
+PROOF = r"^tests/[A-Za-z0-9_./-]+\.py(::[A-Za-z0-9_]+)+$"
 TEXT = r"^[^\x00-\x1f\x7f]+$"
 
 WHAT_MATCHES: dict[str, str] = {
@@ -36,6 +38,8 @@ WHAT_MATCHES: dict[str, str] = {
     FINGERPRINT: "64 lower-case hexadecimal digits, or nothing",
     MOUNT: "an absolute path without dots for folders, such as /srv/landing",
     NAME_PATTERN: "a host name that ends in one # per digit of its number, such as base-batch##",
+    NEED: "a service's folder, or <service>/<endpoint>",
+    PROOF: "a test as pytest names it, such as tests/lab/test_lab_up.py::test_a_machine_answers",
     TEXT: "at least one character and none that controls a terminal",
 }
 """What each pattern asks for, in words."""

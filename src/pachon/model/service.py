@@ -66,7 +66,7 @@ class Service(Frozen):
     stated: tuple[str, ...]
     """Numbers that documents state for it."""
     needs: tuple[str, ...]
-    """Services that it cannot do without."""
+    """Services that it cannot do without, or one endpoint of one: ``<service>/<endpoint>``."""
     endpoints: tuple[Endpoint, ...]
     proof: tuple[str, ...]
     """Tests that show it working; none means that it is planned."""
