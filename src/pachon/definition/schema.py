@@ -1,0 +1,63 @@
+"""JSON Schemas of the files under ``inventory/``, made from the written types.
+
+``python -m pachon.definition.schema`` writes them; with ``--check`` it says which are not current.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pachon import places
+from pachon.definition.catalogue import WrittenService
+from pachon.definition.written import TABLES, Written, WrittenFacility, WrittenSite
+
+FOLDER = places.CHECKOUT / "inventory" / "schema"
+
+DOCUMENTS: dict[str, type[Written]] = {
+    "facility": WrittenFacility,
+    "service": WrittenService,
+    "site": WrittenSite,
+    **{f"{name.removesuffix('.csv')}-row": row for name, row in TABLES.items()},
+}
+"""Each schema's name and the type that it is made from; those of tables describe one row."""
+
+
+def schemas() -> dict[str, str]:
+    """Text of each schema, by file name."""
+    found = {}
+    for name, written in sorted(DOCUMENTS.items()):
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **written.model_json_schema()}
+        found[f"{name}.schema.json"] = json.dumps(schema, indent=2) + "\n"
+    return found
+
+
+def stale(folder: Path) -> list[str]:
+    """Names of the schemas in a folder that differ from what the types say, are missing or are too many."""
+    there = {path.name: path.read_text() for path in folder.glob("*.schema.json")}
+    wanted = schemas()
+    return sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 1 when ``--check`` found a schema that is not current."""
+    parser = argparse.ArgumentParser(prog="python -m pachon.definition.schema", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is not current")
+    if parser.parse_args(arguments).check:
+        names = stale(FOLDER)
+        for name in names:
+            sys.stderr.write(f"inventory/schema/{name}:1: not current; run 'python -m pachon.definition.schema'\n")
+        return 1 if names else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    wanted = schemas()
+    for name in stale(FOLDER):
+        if name in wanted:
+            (FOLDER / name).write_text(wanted[name])
+        else:
+            (FOLDER / name).unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
