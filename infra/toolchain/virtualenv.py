@@ -65,7 +65,7 @@ def _make(checkout: Path, *, cache: Path, progress: Progress) -> None:
         children.run((str(uv), *argv), timeout=SYNC_TIMEOUT, environment=environment, folder=checkout)
 
     python = venv / "bin" / "python"
-    if unfinished.exists() or not os.access(python, os.X_OK):
+    if unfinished.exists() or not stamp.exists() or not os.access(python, os.X_OK):
         shutil.rmtree(venv, ignore_errors=True)  # one cut short may hold half a package that looks whole
         run("making it", "venv", "--quiet", "--python", SYSTEM_PYTHON, str(venv))
     unfinished.touch()

@@ -5,7 +5,7 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-from infra.toolchain import children
+from infra.toolchain import children, locks
 from pachon.errors import MissingError
 from pachon.progress import Event, Progress
 
@@ -32,22 +32,30 @@ def ensure(name: str, *, cache: Path, progress: Progress) -> Path:
     home = cache / "wheels" / f"{name}-{pinned(name)}"
     if home.exists():
         return home
-    python = _python_with_pip()
-    progress(Event(stage="toolchain", address=name, state="started", message=f"{pinned(name)} from PyPI"))
+
+    def tell(message: str) -> None:
+        progress(Event(stage="toolchain", address=name, state="moving", message=message))
+
+    with locks.held(cache / "locks" / f"{home.name}.lock", tell):
+        if not home.exists():
+            tell(f"installing {pinned(name)} from PyPI into the cache")
+            _install(name, home)
+    return home
+
+
+def _install(name: str, home: Path) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
-    making = home.with_name(f".{home.name}.making")
+    making = home.with_name(f".{home.name}.making")  # ours alone: we hold the lock
     shutil.rmtree(making, ignore_errors=True)
     children.run(
         (
-            *(python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"),
+            *(_python_with_pip(), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"),
             *("--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile"),
             *("--target", str(making), "--requirement", str(FOLDER / f"{name}.txt")),
         ),
         timeout=INSTALL_TIMEOUT,
     )
     making.rename(home)
-    progress(Event(stage="toolchain", address=name, state="done", message=f"{pinned(name)} from PyPI"))
-    return home
 
 
 def _python_with_pip() -> str:
