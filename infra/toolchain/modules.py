@@ -39,6 +39,7 @@ def build(program: Program, *, into: Path, cache: Path, progress: Progress) -> P
     def tell(message: str, fraction: float | None = None) -> None:
         progress(Event(stage="toolchain", address=program.name, state="moving", message=message, fraction=fraction))
 
+    tell("building it from Go modules: done once, takes some minutes")
     listed = children.run(
         (str(go), "list", "-deps", "-f", "{{.ImportPath}}", program.module),
         timeout=BUILD_TIMEOUT,
