@@ -38,10 +38,11 @@ check-imports:
 	@$(STAGE) "import-linter" $(BIN)/lint-imports
 
 check-yaml:
-	@$(STAGE) "yamllint" $(BIN)/yamllint --strict .
+	@$(STAGE) "yamllint" $(BIN)/yamllint --strict inventory playbooks
 
+check-ansible: export PATH := $(CURDIR)/$(BIN):$(PATH)
 check-ansible:
-	@$(STAGE) "ansible-lint" env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --quiet --nocolor playbooks
+	@$(STAGE) "ansible-lint" $(BIN)/ansible-lint --offline --nocolor -q playbooks
 
 check-schemas:
 	@$(STAGE) "schemas" $(BIN)/python -m pachon.definition.schema --check
