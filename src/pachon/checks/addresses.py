@@ -71,14 +71,15 @@ class _Range:
 def addresses(facility: Facility) -> Iterator[Note]:
     """Addresses outside their subnet, and addresses used twice."""
     claims: list[Claim] = []
+    gateways = {site.management_gateway for site in facility.sites}
     for site in facility.sites:
         segments = {segment.enclave: _Range(segment.subnet) for segment in site.segments}
         management, bmc = _Range(site.management), _Range(site.bmc_network)
         claims.append(Claim(site.management_gateway, site.name, "management"))
         for segment in site.segments:
-            if segment.subnet.num_addresses > 1:
-                address = subject(site.name, "segment", segment.enclave)
-                claims.append(Claim(segment.gateway, address, "subnet"))
+            if segment.subnet.num_addresses > 1 and segment.gateway not in gateways:
+                gateways.add(segment.gateway)
+                claims.append(Claim(segment.gateway, subject(site.name, "segment", segment.enclave), "subnet"))
         claims.append(Claim(site.boot_address, site.name, "boot_address"))
         yield from management.note(site.boot_address, site.name, "boot_address")
         for machine in site.machines:
@@ -87,9 +88,12 @@ def addresses(facility: Facility) -> Iterator[Note]:
             claims.append(Claim(machine.bmc_address, address, "bmc_address"))
             yield from management.note(machine.management_address, address, "management_address")
             yield from bmc.note(machine.bmc_address, address, "bmc_address")
+        told: set[str] = set()
         for host in site.hosts:
             address = subject(site.name, "host", host.name)
             claims.append(Claim(host.address, address, "address"))
-            if host.enclave in segments:
-                yield from segments[host.enclave].note(host.address, address, "address")
+            if host.enclave in segments and host.pool not in told:
+                for note in segments[host.enclave].note(host.address, address, "address"):
+                    told.add(host.pool or host.name)
+                    yield note
     yield from contested("address", claims, cure="give each an address of its own")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pachon.checks.hosts import in_enclave
-from pachon.checks.notes import Note, near
+from pachon.checks.notes import ANYTHING, Note, near
 from pachon.model.facility import Facility, Flow, Placement
 from pachon.model.service import Service
 
@@ -76,7 +76,7 @@ def placements(facility: Facility, services: Mapping[str, Service]) -> Iterator[
         if placement.group and placement.group not in groups:
             wrong = f"no host of {placement.enclave} at {placement.site} is in the group {placement.group!r}"
             cure = near(placement.group, groups, otherwise="add a host in that group, or leave group out")
-            yield Note(address, wrong, cure, "group", missing=placement.group)
+            yield Note(address, wrong, cure, "group", missing=ANYTHING)
 
 
 def _open_ports(facility: Facility, source: str, target: str) -> frozenset[str]:

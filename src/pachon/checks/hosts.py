@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 
-from pachon.checks.notes import Claim, Note, contested, near, subject
+from pachon.checks.notes import ANYTHING, Claim, Note, contested, near, subject
 from pachon.checks.sizes import FLAVOURS, GROUPS, lacking
 from pachon.model.facility import Facility, Host, Pool, Site
 
@@ -68,7 +68,7 @@ def _pool(site: Site, pool: Pool, dealt: int) -> Iterator[Note]:
             yield Note(address, f"there is no rack {rack!r} at {site.name}", cure, "machines", missing=rack)
     if dealt < pool.count:
         wrong = f"the pool {pool.name} wants {pool.count} machines and {dealt} that match are free"
-        yield Note(address, wrong, "lower count, select others, or add machines", "count", missing=pool.name)
+        yield Note(address, wrong, "lower count, select others, or add machines", "count", missing=ANYTHING)
 
 
 def hosts(facility: Facility) -> Iterator[Note]:

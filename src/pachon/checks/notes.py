@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
+ANYTHING = "*"
+
 
 @dataclass(frozen=True)
 class Note:
@@ -20,7 +22,7 @@ class Note:
     occurrence: int = 0
     """Which one is meant when several things have this address."""
     missing: str = ""
-    """The name that is referred to and not there."""
+    """The name that is referred to and not there; ``ANYTHING`` when it could be any of several."""
     severity: Literal["error", "warning"] = "error"
 
 

@@ -69,8 +69,10 @@ def storage(facility: Facility) -> Iterator[Note]:
                 continue
             machine = site.machine_by_serial.get(host.machine)
             if machine is not None:
-                yield from _pool(pool, machine, address)
-                space_gib[pool.name] = capacity_gib(pool, machine)
+                notes = list(_pool(pool, machine, address))
+                yield from notes
+                if not notes:
+                    space_gib[pool.name] = capacity_gib(pool, machine)
             disks += [Claim((pool.host, name), address, "disks") for name in pool.disks]
         yield from contested("disk", disks, cure="a disk belongs to one storage pool")
         yield from _volumes(site, pools, space_gib)

@@ -15,6 +15,9 @@ from pachon.errors import Complaint
 Value = object
 Location = tuple[str | int, ...]
 
+EVERYTHING = "*"
+"""Stands among broken names when nobody can tell which names were lost."""
+
 MOST_BYTES = 4 << 20
 MOST_VALUES = 100_000
 DEEPEST = 24

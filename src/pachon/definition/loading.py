@@ -1,17 +1,21 @@
 """The way in: a facility by name or path, examined, and loaded when nothing is wrong with it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pachon import places
 from pachon.checks import Note, check
+from pachon.checks.notes import ANYTHING
 from pachon.definition.catalogue import CATALOGUE
 from pachon.definition.catalogue import read as read_catalogue
+from pachon.definition.documents import EVERYTHING
 from pachon.definition.lines import Lines
 from pachon.definition.resolving import resolve
-from pachon.definition.sources import EVERYTHING, Sources, read_sources, shown_path
-from pachon.definition.wording import did_you_mean
+from pachon.definition.sources import Sources, read_sources, shown_path
+from pachon.definition.wording import did_you_mean, shown
+from pachon.definition.written import NAME
 from pachon.errors import Complaint, DefinitionError, UsageError
 from pachon.model.facility import Facility, HostName, Serial
 
@@ -38,18 +42,26 @@ def find(name_or_path: str) -> Path:
     """
     path = Path(name_or_path)
     named = FACILITIES / name_or_path
-    if "/" not in name_or_path and name_or_path not in ("", ".", "..") and (named / "facility.yaml").is_file():
+    if re.fullmatch(NAME, name_or_path) and _is_facility(named):
         return named
-    if path.name == "facility.yaml" and path.is_file():
+    if path.name == "facility.yaml" and _is_facility(path.parent):
         return path.parent
-    if (path / "facility.yaml").is_file():
+    if _is_facility(path):
         return path
     known = sorted(folder.name for folder in FACILITIES.glob("*") if (folder / "facility.yaml").is_file())
     near = did_you_mean(name_or_path, known)
     raise UsageError(
-        f"there is no facility {name_or_path!r}",
+        f"there is no facility {shown(name_or_path)}",
         cure=near or f"give one of {', '.join(known)}, or the path of a folder that holds a facility.yaml",
     )
+
+
+def _is_facility(folder: Path) -> bool:
+    """Whether there is a facility.yaml in the folder; also told of paths that no file system takes."""
+    try:
+        return (folder / "facility.yaml").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Examined:
@@ -80,6 +92,8 @@ def _catalogue_of(folder: Path) -> Path:
 
 def _follows(note: Note, sources: Sources) -> bool:
     """Whether a note only follows from something left out, which has its own complaint."""
+    if note.missing == ANYTHING:
+        return bool(sources.broken)
     return bool(note.missing) and (note.missing in sources.broken or EVERYTHING in sources.broken)
 
 

@@ -10,7 +10,8 @@ from ipaddress import IPv4Address
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pachon import allocation
-from pachon.definition.sources import EVERYTHING, SiteSources, Sources
+from pachon.definition.documents import EVERYTHING
+from pachon.definition.sources import SiteSources, Sources
 from pachon.definition.wording import did_you_mean, shown
 from pachon.definition.written import WrittenPool, WrittenSite
 from pachon.errors import Complaint
@@ -57,7 +58,7 @@ def _machines(source: SiteSources, complaints: list[Complaint]) -> tuple[Machine
         if serial in serials:
             return True
         if not blind and serial not in source.broken:
-            right = did_you_mean(serial, serials) or f"add it to {source.machines.path}"
+            right = did_you_mean(serial, serials) or "add it to machines.csv"
             complaints.append(Complaint(path, line, f"there is no machine {serial!r} at {source.name}", right))
         return False
 
@@ -185,6 +186,7 @@ def _unknown_pools(source: SiteSources, written: WrittenSite, complaints: list[C
         line = source.site.line("storage_pools", index, "each_of")
         wrong = f"there is no pool {pool.each_of!r} at {source.name}"
         complaints.append(Complaint(source.site.document.path, line, wrong, right))
+        source.site.broken.add(pool.name)
 
 
 def _time_zone(source: SiteSources, written: WrittenSite, complaints: list[Complaint]) -> None:

@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from pachon.definition.documents import Document, Location, read_document
+from pachon.definition.documents import EVERYTHING, Document, Location, read_document
 from pachon.definition.tables import Table, read_table
-from pachon.definition.wording import complain, worth_telling
+from pachon.definition.wording import complain, did_you_mean, worth_telling
 from pachon.definition.written import (
     NAME,
+    TABLES,
     CableRow,
     DiskRow,
     MachineRow,
@@ -22,9 +23,6 @@ from pachon.definition.written import (
     WrittenSite,
 )
 from pachon.errors import Complaint
-
-EVERYTHING = "*"
-"""Stands among broken names when nobody can tell which names were lost."""
 
 Model = TypeVar("Model", bound=Written)
 
@@ -178,6 +176,11 @@ def read_sources(folder: Path) -> Sources:
         if name in sites:
             line = facility.line("sites", index)
             document.complain(line, f"the site {name!r} stands twice", right="keep one of them")
+        elif not (folder / "sites" / name).is_dir():
+            near = did_you_mean(name, {path.name for path in folder.glob("sites/*")})
+            right = near or f"create it, with site.yaml, {', '.join(TABLES)} in it"
+            document.complain(facility.line("sites", index), f"there is no folder sites/{name}", right=right)
+            facility.broken.add(name)
         else:
             sites[name] = read_site(folder / "sites" / name, name)
     return Sources(facility, sites)

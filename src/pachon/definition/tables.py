@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pachon.definition.documents import read_text
+from pachon.definition.documents import EVERYTHING, read_text
 from pachon.definition.wording import complain, did_you_mean
 from pachon.definition.written import Written
 from pachon.errors import Complaint
@@ -47,7 +47,7 @@ def _columns(table: Table[Row], header: Sequence[str], row_type: type[Row]) -> b
             table.complaints.append(Complaint(table.path, 1, f"the column {name!r} stands twice", "keep one of them"))
     for name, about in row_type.model_fields.items():
         if about.is_required() and name not in header:
-            right = f"add it: {about.description}"
+            right = f"add it: {about.description}".rstrip(".")
             table.complaints.append(Complaint(table.path, 1, f"the column {name!r} is missing", right))
     return len(table.complaints) == before
 
@@ -69,13 +69,14 @@ def _cells(table: Table[Row], text: str, row_type: type[Row]) -> tuple[list[dict
             elif len(cells) != len(header):
                 wrong = f"{len(cells)} cells in a table of {len(header)} columns"
                 table.broken.add(cells[0].strip())
-                table.complaints.append(Complaint(table.path, reader.line_num, wrong, f"write {','.join(header)}"))
+                table.complaints.append(Complaint(table.path, reader.line_num, wrong, "write one for each column of line 1"))
             else:
                 raw.append(dict(zip(header, map(str.strip, cells), strict=True)))
                 lines.append(reader.line_num)
     except csv.Error as error:
         wrong = f"this is not CSV: {error}"
         table.complaints.append(Complaint(table.path, reader.line_num, wrong, "mend the quotes of this row"))
+        table.broken.add(EVERYTHING)
     return raw, lines
 
 
