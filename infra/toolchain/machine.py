@@ -25,16 +25,17 @@ TRIES: dict[str, tuple[str, ...]] = {
     "tap devices": ("unshare", "--net", "ip", "tuntap", "add", "dev", "try0", "mode", "tap"),
     "packet filter rules": ("unshare", "--net", "nft", "add", "table", "inet", "try"),
 }
-"""Kernel features, each with a command that works only where the feature can be used and leaves nothing behind."""
+"""Kernel features, each with a command that works only where root can use the feature, and leaves nothing behind."""
 
 
 def observe() -> Facts:
     """The facts of this machine now."""
     cache = places.cache().absolute()
+    root = os.geteuid() == 0
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return Facts(
         python=tuple(sys.version_info[:3]),
-        root=os.geteuid() == 0,
+        root=root,
         apt=shutil.which("apt-get") is not None,
         virtualenv_is_current=virtualenv.is_current(places.CHECKOUT),
         programs=tuple(_program(program, cache) for program in programs.table().values()),
@@ -43,14 +44,14 @@ def observe() -> Facts:
             for package in debian.wanted()
             if package.absent
         ),
-        features=tuple(_features()),
+        features=tuple(_features()) if root else (),
         inotify_instances=_inotify_instances(),
         cache_path=str(cache),
         cache_bytes=_size_bytes(cache),
         disk_free_bytes=shutil.disk_usage(there).free,
         memory_available_bytes=_memory_available_bytes(),
         now=datetime.now(UTC),
-        lab_lacks=_lab_lacks(),
+        lab_lacks=_lab_lacks() if root else (),
     )
 
 
@@ -67,7 +68,9 @@ def _features() -> list[FeatureFact]:
     facts = [FeatureFact(name=name, lack=_try(argv)) for name, argv in TRIES.items()]
     looks: dict[str, Callable[[], str]] = {
         "loop devices": lambda: _openable(Path("/dev/loop-control")),
-        "overlay file systems": _overlay,
+        "overlay file systems": lambda: _file_system("overlay"),
+        "btrfs": lambda: _file_system("btrfs"),
+        "xfs": lambda: _file_system("xfs"),
         "packet sockets": _packet_socket,
         "control groups": _control_groups,
     }
@@ -92,10 +95,10 @@ def _openable(path: Path) -> str:
     return ""
 
 
-def _overlay() -> str:
-    if "overlay" in Path("/proc/filesystems").read_text(encoding="ascii").split():
+def _file_system(name: str) -> str:
+    if name in Path("/proc/filesystems").read_text(encoding="ascii").split():
         return ""
-    return _try(("modprobe", "--dry-run", "overlay"))
+    return _try(("modprobe", "--dry-run", name))
 
 
 def _packet_socket() -> str:

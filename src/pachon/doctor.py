@@ -49,7 +49,7 @@ class PackageFact(Frozen):
 
 
 class FeatureFact(Frozen):
-    """A kernel feature that was tried."""
+    """A kernel feature that was tried, as only root can."""
 
     name: str
     lack: str
@@ -66,6 +66,7 @@ class Facts(Frozen):
     programs: tuple[ProgramFact, ...]
     packages_absent: tuple[PackageFact, ...]
     features: tuple[FeatureFact, ...]
+    """Empty without root."""
     inotify_instances: int
     """fs.inotify.max_user_instances."""
     cache_path: str
@@ -86,7 +87,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *(_program(program) for program in facts.programs),
         *_packages(facts),
         _root(facts),
-        *(_feature(feature, root=facts.root) for feature in facts.features),
+        *(_feature(feature) for feature in facts.features),
         *_lab(facts),
         _inotify(facts),
         _disk(facts),
@@ -161,15 +162,14 @@ def _root(facts: Facts) -> Finding:
     )
 
 
-def _feature(feature: FeatureFact, *, root: bool) -> Finding:
+def _feature(feature: FeatureFact) -> Finding:
     ok = not feature.lack
-    cure = "use a kernel (or a container runtime) that allows it; the twin does without"
     return Finding(
         name=f"kernel: {feature.name}",
         ok=ok,
         found=feature.lack or "yes",
         needed="yes",
-        cure="" if ok else cure if root else f"run as root; if it is still refused, {cure}",
+        cure="" if ok else "use a kernel (or a container runtime) that allows it; the twin does without",
         blocks="lab",
     )
 
@@ -190,12 +190,12 @@ def _lab(facts: Facts) -> tuple[Finding, ...]:
 
 def _inotify(facts: Facts) -> Finding:
     enough = facts.inotify_instances >= LEAST_INOTIFY_INSTANCES
-    would = f"; the lab raises it to {LEAST_INOTIFY_INSTANCES}, the only kernel setting it touches"
+    would = "; the lab raises it as far as its machines need, and touches no other kernel setting"
     return Finding(
         name="fs.inotify.max_user_instances",
         ok=enough or facts.root,
         found=f"{facts.inotify_instances}{would if facts.root and not enough else ''}",
-        needed=f"{LEAST_INOTIFY_INSTANCES} (every systemd in a lab machine takes several)",
+        needed=f"{LEAST_INOTIFY_INSTANCES} for a large lab (every machine takes about ten)",
         cure="" if enough or facts.root else f"as root: sysctl fs.inotify.max_user_instances={LEAST_INOTIFY_INSTANCES}",
         blocks="lab",
     )

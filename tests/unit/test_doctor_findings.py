@@ -73,7 +73,7 @@ def test_each_lack_says_what_it_blocks_and_what_to_do(
 def test_root_may_leave_the_inotify_limit_to_the_lab_and_is_told_so() -> None:
     finding = next(finding for finding in judged(inotify_instances=128) if finding.name.startswith("fs.inotify"))
     assert finding.ok
-    assert "the lab raises it to 1024" in finding.found
+    assert "the lab raises it" in finding.found
 
 
 def test_more_disk_is_needed_while_programs_are_still_to_be_built() -> None:
