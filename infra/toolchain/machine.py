@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.util
 import os
 import shutil
 import socket
@@ -16,7 +15,8 @@ from pachon import places
 from pachon.doctor import Facts, FeatureFact, PackageFact, ProgramFact
 from pachon.errors import PachonError
 
-LAB = "infra.lab.instance"
+ASKED = ("infra.lab.instance", "infra.image.bake")
+"""Modules that know themselves what they need of the machine: each has a function ``missing``."""
 TRY_TIMEOUT = timedelta(seconds=20)
 TRIES: dict[str, tuple[str, ...]] = {
     "namespaces": ("unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "true"),
@@ -153,7 +153,6 @@ def _size_bytes(folder: Path) -> int:
 
 
 def _lab_lacks() -> tuple[str, ...]:
-    """The lab's own list of what it lacks here."""
-    if importlib.util.find_spec("infra.lab") is None or importlib.util.find_spec(LAB) is None:
-        return ()
-    return tuple(importlib.import_module(LAB).missing())
+    """What the lab and the baking of its images say that they lack here."""
+    lacks = [lack for name in ASKED for lack in importlib.import_module(name).missing()]
+    return tuple(dict.fromkeys(lacks))

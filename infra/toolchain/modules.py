@@ -26,12 +26,16 @@ def build(program: Program, *, into: Path, cache: Path, progress: Progress) -> P
         MissingError, PermanentError, TemporaryError: there is no compiler, or it failed.
     """
     go = compiler(cache=cache, progress=progress)
+    work = cache / "go" / "work" / program.name  # ours alone: our caller holds the program's lock
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     environment = children.variables(
         CGO_ENABLED="0",
         GOCACHE=str(cache / "go" / "build"),
         GOFLAGS="-mod=readonly",
         GOMODCACHE=str(cache / "go" / "mod"),
         GOPATH=str(cache / "go"),
+        GOTMPDIR=str(work),
         GOTOOLCHAIN="local",
         GOWORK="off",
     )
@@ -59,6 +63,7 @@ def build(program: Program, *, into: Path, cache: Path, progress: Progress) -> P
         folder=FOLDER,
         on_line=_count_packages(tell, packages),
     )
+    shutil.rmtree(work, ignore_errors=True)
     return target
 
 
