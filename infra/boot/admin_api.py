@@ -1,5 +1,6 @@
 """What the provider asks of the boot service, over a unix socket that only its owner can open."""
 
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -14,12 +15,12 @@ def admin(desk: Desk) -> web.Application:
     """The admin application."""
     application = web.Application(client_max_size=4 << 20)
     router = application.router
-    router.add_get("/v1/health", lambda request: _health(desk, request))
-    router.add_get("/v1/deploys", lambda request: _list(desk, request))
-    router.add_get("/v1/deploys/{serial}", lambda request: _get(desk, request))
-    router.add_put("/v1/deploys/{serial}", lambda request: _put(desk, request))
-    router.add_delete("/v1/deploys/{serial}", lambda request: _delete(desk, request))
-    router.add_post("/v1/deploys/{serial}/media", lambda request: _media(desk, request))
+    router.add_get("/v1/health", partial(_health, desk))
+    router.add_get("/v1/deploys", partial(_list, desk))
+    router.add_get("/v1/deploys/{serial}", partial(_get, desk))
+    router.add_put("/v1/deploys/{serial}", partial(_put, desk))
+    router.add_delete("/v1/deploys/{serial}", partial(_delete, desk))
+    router.add_post("/v1/deploys/{serial}/media", partial(_media, desk))
     return application
 
 

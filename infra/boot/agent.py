@@ -143,7 +143,7 @@ def find_disk(serial: str, found: list[Facts]) -> str:
     """Device node of the disk with this serial."""
     for disk in found:
         if disk["serial"] == serial or disk["serial"].endswith(f"_{serial}"):
-            return disk["node"]
+            return str(disk["node"])
     seen = ", ".join(f"{disk['name']} ({disk['serial'] or 'no serial'})" for disk in found) or "none"
     raise TroubleError(f"there is no disk with serial {serial}; found: {seen}", "disk")
 
@@ -207,11 +207,10 @@ class Server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # the pin below is stricter, and needs no clock
-        connection = http.client.HTTPSConnection(
-            self._where.hostname or "", self._where.port, timeout=15, context=context
-        )
+        host, port = self._where.hostname or "", self._where.port
+        connection = http.client.HTTPSConnection(host, port, timeout=15, context=context)
         connection.connect()
-        if hashlib.sha256(connection.sock.getpeercert(binary_form=True)).hexdigest() != self._pin:
+        if hashlib.sha256(connection.sock.getpeercert(binary_form=True) or b"").hexdigest() != self._pin:
             connection.close()
             raise TroubleError("the boot service has another certificate than the one pinned", "network")
         return connection
@@ -321,7 +320,7 @@ def partition(disk: str, needed_bytes: int) -> tuple[str, ...]:
 
 def node_of(disk: str, number: int) -> str:
     """A device node for this partition, made here from what the kernel says (there may be no udev)."""
-    device = os.stat(disk).st_rdev
+    device = Path(disk).stat().st_rdev
     base = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
     for _ in range(100):
         for entry in base.glob("*/partition"):
@@ -338,7 +337,7 @@ def node_of(disk: str, number: int) -> str:
 def empty(node: str, length: int) -> None:
     """Make the first ``length`` bytes of the device read as zeros, so that zeros need not be written."""
     run("blkdiscard", "-q", node, allowed=range(256))
-    if os.major(os.stat(node).st_rdev) != LOOP_MAJOR:  # a loop device is known to read zeros after a discard
+    if os.major(Path(node).stat().st_rdev) != LOOP_MAJOR:  # a loop device is known to read zeros after a discard
         run("blkdiscard", "-q", "-z", "-l", str(length + -length % 4096), node)
 
 
@@ -365,7 +364,7 @@ class Unpacking:
         self.total, self.got, self.broken = int(response.headers["Content-Length"]), 0, ""
         self._digest = hashlib.sha256()
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(["zstd", "-dcq"], stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = subprocess.Popen(["zstd", "-dcq"], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         self._feeder = threading.Thread(target=self._feed, daemon=True)
 
     def _feed(self) -> None:
@@ -392,8 +391,10 @@ class Unpacking:
             while chunk := self._process.stdout.read(CHUNK):
                 yield chunk
             self._feeder.join()
+        except BaseException:
+            self._process.kill()
+            raise
         finally:
-            self._process.kill()  # nothing happens if it has ended, which it has unless the reader failed
             self.status = self._process.wait()
 
     @property

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -221,9 +222,9 @@ async def _start(settings: Settings, place: Sequence[str], socket: Path) -> None
     log = settings.folder / "log"
     argv = [*place, sys.executable, "-m", "infra.boot.service", "--config", str(path)]
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
+        process = subprocess.Popen(  # noqa: ASYNC220  asyncio would kill it when this loop ends
+            argv,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=CHECKOUT,
@@ -233,13 +234,14 @@ async def _start(settings: Settings, place: Sequence[str], socket: Path) -> None
     client = BootClient(socket, patience=timedelta(seconds=0))
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        if process.returncode is not None:
+        if process.poll() is not None:
             tail = log.read_text(errors="replace").splitlines()[-5:]
             raise PermanentError(
                 f"the boot service of {settings.site} ended at once: " + " | ".join(tail), cure=f"see {log}"
             )
         try:
             if (await client.health())["settings"] == settings.digest:
+                process.returncode = 0  # it lives on without us: no warning about that when this object goes
                 return
         except PachonError:
             await asyncio.sleep(0.1)

@@ -5,6 +5,7 @@ Addresses with tokens are never logged. Who has no live token gets 404 and no wo
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -62,9 +63,9 @@ class Gone(Frozen):
 def plain(desk: Desk) -> web.Application:
     """The HTTP application: files only."""
     application = web.Application()
-    application.router.add_get("/deploy/{token}/deploy.efi", lambda request: _deploy_image(desk, request))
-    application.router.add_get("/deploy/{token}/media.img", lambda request: _media_image(desk, request))
-    application.router.add_get("/artefact/{digest}", lambda request: _artefact(desk, request), allow_head=False)
+    application.router.add_get("/deploy/{token}/deploy.efi", partial(_deploy_image, desk))
+    application.router.add_get("/deploy/{token}/media.img", partial(_media_image, desk))
+    application.router.add_get("/artefact/{digest}", partial(_artefact, desk), allow_head=False)
     return application
 
 

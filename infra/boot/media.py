@@ -62,12 +62,12 @@ def find_cmdline(uki: Path) -> Slot:
 def patch(slot: Slot, words: str) -> bytes:
     """The bytes of the command line with these words added, exactly as long as before."""
     text = f"{slot.base} {words}".strip().encode()
-    if len(text) > slot.size:
+    if len(text) >= slot.size:
         raise PermanentError(
-            f"the kernel command line needs {len(text)} bytes, the deploy image has room for {slot.size}",
+            f"the kernel command line needs {len(text) + 1} bytes, the deploy image has room for {slot.size}",
             cure="bake the deploy image with a longer .cmdline section",
         )
-    return text.ljust(slot.size)
+    return text.ljust(slot.size - 1) + b"\0"
 
 
 def chunks(slot: Slot, patched: bytes) -> Iterator[bytes]:

@@ -23,6 +23,8 @@ CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 15
 CONNECTING_AT_ONCE = 32
 RETRY_SECONDS = 0.3
+HOST_KEY_ALGORITHMS = ["ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519"]
+"""The bare key is never believed; it is offered so that a host without a certificate gets the right complaint."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Host:
             TemporaryError: it took too long, or the connection broke.
         """
         try:
-            done = await self._connection.run(command, input=stdin, timeout=timeout.total_seconds())
+            given = {"input": stdin} if stdin else {"stdin": asyncssh.DEVNULL}
+            done = await self._connection.run(command, timeout=timeout.total_seconds(), **given)
         except (asyncssh.ProcessError, TimeoutError) as error:
             raise TemporaryError(
                 f"{command.split(maxsplit=1)[0]} on {self.name} did not end within {timeout.total_seconds():g} s",
@@ -107,6 +110,7 @@ async def connect(
         agent_path=None,
         config=[],
         preferred_auth="publickey",
+        server_host_key_algs=HOST_KEY_ALGORITHMS,
         keepalive_interval=KEEPALIVE_SECONDS,
         connect_timeout=timeout.total_seconds(),
         login_timeout=timeout.total_seconds() * 2,

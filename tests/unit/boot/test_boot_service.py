@@ -1,0 +1,394 @@
+"""The real boot service on loopback, spoken to by the real agent's client and the real admin client."""
+
+import asyncio
+import hashlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from infra.boot import agent, launch, service
+from infra.boot.client import BootClient
+from infra.boot.orders import Deploy, State
+from pachon.errors import PermanentError, RefusedError, TemporaryError
+from pachon.progress import Event
+
+if TYPE_CHECKING:
+    from tests.unit.boot.conftest import Bench
+
+
+def get(url: str, *, source: str = "127.0.0.1", verb: str = "GET") -> tuple[int, bytes]:
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, source_address=(source, 0), timeout=20)
+    try:
+        connection.request(verb, where.path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def told(image: bytes) -> dict[str, str]:
+    """The words that the deploy image was given."""
+    at = image.index(b"console=")
+    return agent.words(image[at : at + 1024].split(b"\0")[0].decode())
+
+
+def agent_of(deploy: Deploy) -> agent.Server:
+    """The agent's client, as the deploy image of this deploy would make it."""
+    status, image = get(deploy.http_boot_uri)
+    assert status == 200
+    words = told(image)
+    server = agent.Server(words["server"], words["token"], words["pin"])
+    server.patience = 0.5
+    return server
+
+
+def hello(server: agent.Server, **other: Any) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "serial": "SN1",
+        "uuid": "",
+        "macs": ["52:54:00:60:00:01"],
+        "clock_unix": time.time(),
+        "inventory": {"cpus": 1, "memory_mib": 1, "disks": [], "nics": []},
+    }
+    return server.post("hello", **{**said, **other})
+
+
+def new_key(folder: Path) -> str:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "k"], check=True)
+    return (folder / "k.pub").read_text().strip()
+
+
+def served(bench: "Bench", work: Callable[[BootClient], Any]) -> None:
+    """Run an asynchronous test against a service in this process."""
+
+    async def everything() -> None:
+        async with service.running(bench.settings):
+            await work(BootClient(bench.socket, patience=timedelta(seconds=1)))
+
+    asyncio.run(everything())
+
+
+def test_a_machine_goes_from_its_order_to_signed_host_keys_and_done(bench: "Bench", tmp_path: Path) -> None:
+    async def work(client: BootClient) -> None:
+        deploy = await client.deploy(bench.order())
+        assert deploy.state is State.WAITING
+        server = await asyncio.to_thread(agent_of, deploy)
+        assert (await client.get("SN1")).state is State.FETCHED  # type: ignore[union-attr]
+        orders = await asyncio.to_thread(hello, server)
+        assert orders["host"] == "base-batch01"
+        assert orders["disk_serial"] == "DISK1"
+        assert json.loads(orders["stamp"])["generation"] == "0123456789ab"
+        status, image = await asyncio.to_thread(get, orders["image"]["url"])
+        assert (status, f"sha256:{hashlib.sha256(image).hexdigest()}") == (200, orders["image"]["digest"])
+        await asyncio.to_thread(server.moved, "image", 0.5)
+        moved = await client.get("SN1")
+        assert moved is not None
+        assert (moved.phase, moved.fraction, moved.http_boot_uri) == ("image", 0.5, "")
+        answer = await asyncio.to_thread(lambda: server.post("host-keys", public_keys=[new_key(tmp_path)]))
+        assert answer["certificates"][0].startswith("ssh-ed25519-cert-v01@openssh.com ")
+        await asyncio.to_thread(lambda: server.post("done", phases={"image": 1.5}))
+        await asyncio.to_thread(lambda: server.post("done", phases={"image": 1.5}))
+        done = await client.wait("SN1")
+        assert done.phases == {"image": 1.5}
+        assert (await client.deploy(bench.order())).id == deploy.id
+        with pytest.raises(agent.TroubleError):
+            await asyncio.to_thread(lambda: server.post("host-keys", public_keys=[new_key(tmp_path.parent)]))
+        await client.revoke("SN1")
+        assert "@revoked * ssh-ed25519" in (bench.state / "known_hosts").read_text()
+        assert await client.get("SN1") is None
+        assert (await client.deploy(bench.order())).state is State.WAITING
+
+    served(bench, work)
+
+
+def test_an_impostor_without_the_token_gets_nothing_and_the_true_machine_goes_on(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        deploy = await client.deploy(bench.order())
+        base = f"http://127.0.0.1:{bench.settings.http_port}"
+        digest = bench.images.root.digest
+        for url in ("/deploy/ask-your-bmc/deploy.efi", f"/deploy/{'0' * 64}/deploy.efi", f"/artefact/{digest}", "/"):
+            assert (await asyncio.to_thread(get, base + url))[0] == 404, url
+        assert (await asyncio.to_thread(lambda: get(deploy.http_boot_uri, source="127.0.0.9")))[0] == 404
+        impostor = await asyncio.to_thread(agent_of, deploy)
+        impostor._token = "0" * 64
+        with pytest.raises(agent.TroubleError, match="does not know this token"):
+            await asyncio.to_thread(hello, impostor)
+        orders = await asyncio.to_thread(hello, await asyncio.to_thread(agent_of, deploy))
+        assert orders["host"] == "base-batch01"
+        url = orders["image"]["url"]
+        assert (await asyncio.to_thread(lambda: get(url, source="127.0.0.9")))[0] == 404
+        assert (await asyncio.to_thread(get, deploy.http_boot_uri))[0] == 404
+        record = await client.get("SN1")
+        assert record is not None
+        assert record.state is State.DEPLOYING
+        assert any("127.0.0.9" in refusal for refusal in record.refusals)
+
+    served(bench, work)
+
+
+def test_a_second_run_with_a_used_token_is_refused_and_noted(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        deploy = await client.deploy(bench.order())
+        first = await asyncio.to_thread(agent_of, deploy)
+        second = await asyncio.to_thread(agent_of, deploy)
+        orders = await asyncio.to_thread(hello, first)
+        assert await asyncio.to_thread(hello, first) == orders
+        with pytest.raises(agent.TroubleError, match="used already"):
+            await asyncio.to_thread(hello, second)
+        with pytest.raises(agent.TroubleError, match="refused"):
+            await asyncio.to_thread(lambda: second.post("done", phases={}))
+        record = await client.get("SN1")
+        assert record is not None
+        assert record.state is State.DEPLOYING
+        assert "used already" in record.refusals[0]
+
+    served(bench, work)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"clock_unix": 86_400.0}, "the clock of SN1 says 1970-01-02"),
+        ({"serial": "SN2"}, "says its serial is 'SN2'"),
+        ({"macs": ["02:00:00:00:00:01"]}, "has no NIC 52:54:00:60:00:01"),
+    ],
+)
+def test_a_machine_that_is_not_as_defined_fails_at_once_with_reason_and_cure(
+    bench: "Bench", wrong: dict[str, Any], says: str
+) -> None:
+    async def work(client: BootClient) -> None:
+        server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
+        with pytest.raises(agent.TroubleError, match=says):
+            await asyncio.to_thread(lambda: hello(server, **wrong))
+        with pytest.raises(PermanentError, match=says) as caught:
+            await client.wait("SN1")
+        assert caught.value.cure
+
+    served(bench, work)
+
+
+def test_a_failure_told_by_the_machine_reaches_who_waits_and_the_next_order_starts_anew(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        deploy = await client.deploy(bench.order())
+        server = await asyncio.to_thread(agent_of, deploy)
+        await asyncio.to_thread(hello, server)
+        await asyncio.to_thread(lambda: server.post("failed", phase="partition", message="no disk", kind="disk"))
+        with pytest.raises(PermanentError, match="failed in phase partition: no disk") as caught:
+            await client.wait("SN1")
+        assert "disk" in caught.value.cure
+        again = await client.deploy(bench.order())
+        assert again.id != deploy.id
+        assert again.state is State.WAITING
+
+    served(bench, work)
+
+
+def test_a_machine_that_says_nothing_fails_and_its_token_is_void(bench: "Bench") -> None:
+    async def everything() -> None:
+        async with service.running(bench.settings) as desk:
+            client = BootClient(bench.socket)
+            later = 0.0
+            monotonic = asyncio.get_running_loop().time
+            desk._monotonic = lambda: monotonic() + later
+            deploy = await client.deploy(bench.order())
+            later += 61
+            with pytest.raises(PermanentError, match="never asked for its deploy image") as caught:
+                await client.wait("SN1")
+            assert "BMC" in caught.value.cure
+            assert (await asyncio.to_thread(get, deploy.http_boot_uri))[0] == 404
+            server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
+            await asyncio.to_thread(hello, server)
+            later += 61
+            with pytest.raises(PermanentError, match="stopped speaking in the middle"):
+                await client.wait("SN1")
+            with pytest.raises(agent.TroubleError, match="refused"):
+                await asyncio.to_thread(lambda: server.post("done", phases={}))
+
+    asyncio.run(everything())
+
+
+def test_a_full_rack_makes_the_next_machine_wait_not_fail(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        await client.deploy(bench.order(0))
+        second = asyncio.create_task(client.deploy(bench.order(1)))
+        await asyncio.sleep(0.8)
+        assert not second.done()
+        assert await client.get("SN2") is None
+        await client.revoke("SN1")
+        assert (await second).serial == "SN2"
+
+    served(bench, work)
+
+
+def test_virtual_media_carries_the_same_token(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        deploy = await client.deploy(bench.order())
+        status, disk = await asyncio.to_thread(get, deploy.media_url)
+        path = await client.media_path("SN1")
+        assert status == 200
+        assert path.read_bytes() == disk
+        words = told(disk)
+        assert words["token"] in deploy.http_boot_uri
+        server = agent.Server(words["server"], words["token"], words["pin"])
+        assert (await asyncio.to_thread(hello, server))["host"] == "base-batch01"
+        assert not path.exists()
+
+    served(bench, work)
+
+
+def test_the_agent_speaks_to_nobody_with_another_certificate(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
+        server._pin = "0" * 64
+        with pytest.raises(agent.TroubleError, match="another certificate"):
+            await asyncio.to_thread(hello, server)
+
+    served(bench, work)
+
+
+def test_images_are_sent_to_as_many_machines_as_allowed_and_a_hung_one_is_cut_off(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.boot.desk.STREAM_WAIT_SECONDS", 0.2)
+
+    async def everything() -> None:
+        async with service.running(bench.settings) as desk:
+            client = BootClient(bench.socket)
+            server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
+            orders = await asyncio.to_thread(hello, server)
+            async with desk.sending("SN2", None) as turn:
+                assert turn
+                assert (await asyncio.to_thread(get, orders["image"]["url"]))[0] == 503
+            assert (await asyncio.to_thread(get, orders["image"]["url"]))[0] == 200
+
+    asyncio.run(everything())
+
+
+def test_the_agent_writes_the_image_that_was_ordered_and_refuses_another(bench: "Bench", tmp_path: Path) -> None:
+    target = tmp_path / "disk"
+
+    async def work(client: BootClient) -> None:
+        server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
+        image = (await asyncio.to_thread(hello, server))["image"]
+
+        def pour(ordered: dict[str, Any]) -> None:
+            target.write_bytes(b"\0" * len(bench.raw))
+            with agent.download(image["url"], 5) as response:
+                agent.pour(response, ordered, str(target), server)
+
+        await asyncio.to_thread(pour, image)
+        assert target.read_bytes() == bench.raw
+        with pytest.raises(agent.TroubleError, match="ordered was sha256:00"):
+            await asyncio.to_thread(pour, {**image, "digest": "sha256:00"})
+        with pytest.raises(agent.TroubleError, match="does not unpack"):
+            await asyncio.to_thread(pour, {**image, "raw_size_bytes": 5})
+
+    served(bench, work)
+
+
+def test_only_one_service_runs_in_a_folder(bench: "Bench") -> None:
+    async def work(client: BootClient) -> None:
+        with pytest.raises(RefusedError, match="another boot service"):
+            async with service.running(bench.settings):
+                pass
+
+    served(bench, work)
+
+
+async def ensured(bench: "Bench", events: list[Event]) -> Path:
+    return await launch.ensure(
+        bench.facility,
+        bench.site,
+        state=bench.state,
+        images=bench.images,
+        progress=events.append,
+        http_port=bench.settings.http_port,
+        https_port=bench.settings.https_port,
+        dhcp=False,
+    )
+
+
+def pid_of(bench: "Bench") -> int:
+    return int(json.loads((bench.settings.folder / "service.json").read_text())["pid"])
+
+
+def test_a_killed_service_comes_back_and_a_deploy_in_the_middle_continues(bench: "Bench", tmp_path: Path) -> None:
+    events: list[Event] = []
+
+    async def everything() -> None:
+        client = BootClient(await ensured(bench, events))
+        deploy = await client.deploy(bench.order())
+        server = await asyncio.to_thread(agent_of, deploy)
+        await asyncio.to_thread(hello, server)
+        pid = pid_of(bench)
+        await ensured(bench, events)
+        assert events[-1].state == "unchanged"
+        assert pid_of(bench) == pid
+        os.kill(pid, signal.SIGKILL)
+        server.patience = 30
+        keys = asyncio.create_task(asyncio.to_thread(lambda: server.post("host-keys", public_keys=[new_key(tmp_path)])))
+        await ensured(bench, events)
+        assert (await keys)["certificates"]
+        again = await client.deploy(bench.order())
+        assert (again.id, again.state) == (deploy.id, State.DEPLOYING)
+        assert await launch.stop(bench.state, "base")
+        assert not await launch.stop(bench.state, "base")
+
+    try:
+        asyncio.run(everything())
+    finally:
+        asyncio.run(launch.stop(bench.state, "base"))
+
+
+def test_no_token_stands_in_a_log_a_record_an_argument_or_an_environment(bench: "Bench") -> None:
+    async def everything() -> None:
+        client = BootClient(await ensured(bench, []))
+        deploy = await client.deploy(bench.order())
+        token = deploy.http_boot_uri.split("/")[4]
+        assert len(token) == 64
+        await asyncio.to_thread(get, f"http://127.0.0.1:{bench.settings.http_port}/deploy/{token}/nothing")
+        await asyncio.to_thread(hello, await asyncio.to_thread(agent_of, deploy))
+        process = psutil.Process(pid_of(bench))
+        seen = " ".join(process.cmdline()) + str(process.environ())
+        assert token not in seen
+        for path in bench.state.rglob("*"):
+            if path.is_file():
+                assert token.encode() not in path.read_bytes(), path
+
+    try:
+        asyncio.run(everything())
+    finally:
+        asyncio.run(launch.stop(bench.state, "base"))
+
+
+def test_a_pid_that_belongs_to_another_program_now_is_left_alone(bench: "Bench") -> None:
+    bench.settings.folder.mkdir(parents=True, exist_ok=True)
+    (bench.settings.folder / "service.json").write_text(json.dumps({"pid": os.getpid(), "settings": "x"}))
+    assert not launch.is_running(bench.state, "base")
+    assert not asyncio.run(launch.stop(bench.state, "base"))
+
+
+def test_a_service_that_cannot_listen_says_so(bench: "Bench") -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", bench.settings.http_port)), pytest.raises(PermanentError, match="in use"):
+        asyncio.run(ensured(bench, []))
+
+
+def test_no_service_is_told_with_where_its_log_is(bench: "Bench") -> None:
+    client = BootClient(bench.socket, patience=timedelta(0))
+    with pytest.raises(TemporaryError, match="does not answer") as caught:
+        asyncio.run(client.get("SN1"))
+    assert "log" in caught.value.cure
