@@ -24,6 +24,8 @@ RAM_DISK_FRACTION = 2
 """A deploy image may fill one part in so many of the machine's memory."""
 
 SMALLEST_RAM_DISK_MIB = 256
+KEPT_FROM_GUESTS = "CAP_SYS_MODULE,CAP_SYS_TIME,CAP_SYSLOG"
+"""Rights by which a guest would change the clock, kernel or kernel log of the machine that carries the lab."""
 
 Say = Callable[[str], None]
 
@@ -68,6 +70,7 @@ def argv(spec: MachineSpec, desk: Desk, *, loads: tuple[str, ...], partitions: b
         f"--uuid={spec.uuid}",
         f"--network-namespace-path={desk.folder}/netns",
         "--capability=all",
+        f"--drop-capability={KEPT_FROM_GUESTS}",
         "--system-call-filter=@known",
         "--resolv-conf=off",
         "--timezone=off",

@@ -47,9 +47,11 @@ def write_variables(folder: Path, *, boot_uri: str | None) -> Path:
     store = edk2.Edk2VarStore(str(path))
     variables = store.get_varlist()
     if boot_uri is None:
-        if "BootNext" not in variables:
+        stale = [name for name in ("BootNext", f"Boot{_NETBOOT_ENTRY:04X}") if name in variables]
+        if not stale:
             return path
-        variables.delete("BootNext")
+        for name in stale:
+            variables.delete(name)
     else:
         variables.set_boot_entry(_NETBOOT_ENTRY, "netboot", devpath.DevicePath.uri(boot_uri))
         variables.set_boot_next(_NETBOOT_ENTRY)

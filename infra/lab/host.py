@@ -15,7 +15,9 @@ INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_SPARE = 128
 INOTIFY_PER_MACHINE = 16
 
-_NETWORK_TRIAL = "ip link add name v0 type veth peer name v1 && ip link add name b0 type bridge && ip tuntap add t0 mode tap"
+_NETWORK_TRIAL = (
+    "ip link add name v0 type veth peer name v1 && ip link add name b0 type bridge && ip tuntap add t0 mode tap"
+)
 _MOUNT_TRIAL = (
     'mount -t tmpfs t "$0" && mkdir "$0/l" "$0/u" "$0/w" "$0/m" && '
     'mount -t overlay -o "lowerdir=$0/l,upperdir=$0/u,workdir=$0/w" o "$0/m"'

@@ -1,13 +1,14 @@
 """The machines of a lab as folders: what each keeper has to know, and the disks, attached."""
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
-from infra.lab import cgroups, disks, ip, names, plug, power, spec, wiring
+from infra.lab import cgroups, disks, ip, kernel, names, plug, power, spec, wiring
 from infra.lab.bmc.hardware import facts_of
 from pachon.errors import PachonError, PermanentError
-from pachon.model.facility import Facility, Machine, Site
+from pachon.model.facility import Disk, Facility, Machine, Site
 
 GIB = 1 << 30
 FIRMWARE_MODEL = "firmware"
@@ -33,14 +34,6 @@ def ensure(facility: Facility, site: Site, *, state: Path, cache: Path, mark: st
         own = folder / machine.serial
         made += not spec.path(own).exists()
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        drives: list[spec.DiskSpec] = []
-        for disk in machine.disks:
-            file = own / "disks" / f"{disk.name}.img"
-            disks.ensure_file(file, disk.size_gib * GIB)
-            loop = ""
-            if kind(machine) == "container":
-                loop = loops.get(str(file)) or disks.attach(file)
-            drives.append(spec.DiskSpec(disk.name, disk.serial, str(file), disk.size_gib * GIB, loop))
         facts = spec.MachineSpec(
             facility=facility.name,
             mark=mark,
@@ -56,10 +49,38 @@ def ensure(facility: Facility, site: Site, *, state: Path, cache: Path, mark: st
             floor=names.floor(facility.name, site.name),
             cache=str(cache / "lab" / "initrd"),
             ports=ports[machine.serial],
-            disks=tuple(drives),
+            disks=_drives(own, machine, loops),
         )
         spec.save(own, facts)
     return made
+
+
+def _drives(own: Path, machine: Machine, loops: dict[str, str]) -> tuple[spec.DiskSpec, ...]:
+    """The machine's disks; a container's are attached, and what it does not use any more is detached."""
+    drives: list[spec.DiskSpec] = []
+    for disk in machine.disks:
+        file = str(_disk_file(own, disk))
+        loop = (loops.get(file) or disks.attach(Path(file))) if kind(machine) == "container" else ""
+        drives.append(spec.DiskSpec(disk.name, disk.serial, file, disk.size_gib * GIB, loop))
+    used = {drive.loop for drive in drives}
+    for file, loop in loops.items():
+        if file.startswith(f"{own}/") and loop not in used:
+            disks.detach(loop)
+    return tuple(drives)
+
+
+def _disk_file(own: Path, disk: Disk) -> Path:
+    """The sparse file behind a disk; of one made to fill up, on a small file system of its own."""
+    room_mib = plug.faults(own).get("full", {}).get(disk.name)
+    folder = own / "disks"
+    if room_mib is not None:
+        folder = own / "full" / disk.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.path.ismount(folder):
+            kernel.mount("full", folder, kind="tmpfs", options=f"size={int(room_mib)}m,mode=0700")
+    file = folder / f"{disk.name}.img"
+    disks.ensure_file(file, disk.size_gib * GIB)
+    return file
 
 
 def known(state: Path) -> list[Path]:
@@ -94,5 +115,7 @@ def discard(state: Path, facility: str, serial: str) -> None:
         plug.unplug(spec.load(own))
     for disk in disks.attached(own):
         disks.detach(disk.device)
+    for point in kernel.mounts_below(own):
+        kernel.unmount(point, lazy=True)
     cgroups.machine(facility, serial).remove()
     shutil.rmtree(own)

@@ -19,7 +19,9 @@ def _mac(block: int, number: int, nic: int) -> str:
     return f"02:70:{block:02x}:00:{number:02x}:{nic:02x}"
 
 
-def machine(block: int, number: int, *, site: str, model: str = "container", nics: int = 1, disk_gib: int = 1) -> Machine:
+def machine(
+    block: int, number: int, *, site: str, model: str = "container", nics: int = 1, disk_gib: int = 1
+) -> Machine:
     """Machine of that number in the block."""
     prefix = "swp" if model == "switch" else "eth"
     named = [Nic(name="eth0", mac=_mac(block, number, 0), speed_gbps=1)]
