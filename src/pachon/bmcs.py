@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import SecretStr
 
@@ -14,8 +15,24 @@ from pachon.store.machines import machines_of
 
 USERNAME = "pachon"
 GIB = 1 << 30
-NO_ENDPOINTS: Mapping[Serial, Endpoint] = {}
 NO_PINS: Mapping[Serial, str] = {}
+
+
+class Door(Protocol):
+    """Where an address is really reached."""
+
+    @property
+    def host(self) -> str:
+        """Name or address."""
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+
+
+Detours = Mapping[str, Door]
+"""Doors of addresses that are mapped elsewhere: the twin's, which all are on loopback."""
+NO_DETOURS: Detours = {}
 
 
 class Difference(Frozen):
@@ -55,25 +72,24 @@ def pins(state: Path, site: SiteName) -> dict[Serial, str]:
         store.close()
 
 
-def target(
-    machine: Machine, endpoints: Mapping[Serial, Endpoint] = NO_ENDPOINTS, *, pinned: Mapping[Serial, str] = NO_PINS
-) -> Target:
-    """How a machine's BMC is reached; ``endpoints`` says where it is not at its own address (the twin)."""
+def target(machine: Machine, detours: Detours = NO_DETOURS, *, pinned: Mapping[Serial, str] = NO_PINS) -> Target:
+    """How a machine's BMC is reached."""
+    door = detours.get(str(machine.bmc_address))
     return Target(
         serial=machine.serial,
-        endpoint=endpoints.get(machine.serial, Endpoint(str(machine.bmc_address))),
+        endpoint=Endpoint(str(machine.bmc_address)) if door is None else Endpoint(door.host, door.port),
         tls_sha256=machine.bmc_tls_sha256 or pinned.get(machine.serial, ""),
         quirks=quirks_of(machine.vendor, machine.model),
     )
 
 
-def open_bmc(machine: Machine, state: Path, endpoints: Mapping[Serial, Endpoint] = NO_ENDPOINTS) -> Bmc:
+def open_bmc(machine: Machine, state: Path, detours: Detours = NO_DETOURS) -> Bmc:
     """The BMC of a machine, for an ``async with`` block.
 
     Raises:
         MissingError: there is no password for it.
     """
-    found = target(machine, endpoints, pinned=pins(state, machine.site))
+    found = target(machine, detours, pinned=pins(state, machine.site))
     return Bmc(
         found.endpoint,
         USERNAME,
@@ -109,14 +125,12 @@ def _fact(fact: str, defined: object, found: object) -> Difference:
     return Difference(fact=fact, defined=str(defined), found=str(found), same=str(defined) == str(found))
 
 
-async def inspect_site(
-    site: Site, state: Path, endpoints: Mapping[Serial, Endpoint] = NO_ENDPOINTS
-) -> dict[Serial, Inventory | PachonError]:
+async def inspect_site(site: Site, state: Path, detours: Detours = NO_DETOURS) -> dict[Serial, Inventory | PachonError]:
     """What every BMC of a site tells, or why not.
 
     Raises:
         MissingError: there is no password for them.
     """
     pinned = pins(state, site.name)
-    targets = [target(machine, endpoints, pinned=pinned) for machine in site.machines]
+    targets = [target(machine, detours, pinned=pinned) for machine in site.machines]
     return await inspect_all(targets, USERNAME, password(state, site.name))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pachon.bmcs import NO_ENDPOINTS, inspect_site
-from pachon.drivers.redfish import Endpoint, Inventory
+from pachon.bmcs import NO_DETOURS, Detours, inspect_site
+from pachon.drivers.redfish import Inventory
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PachonError
 from pachon.model.base import Frozen
@@ -99,18 +99,22 @@ async def observe_site(
     state: Path,
     *,
     known: Mapping[Serial, MachineRecord],
-    bmcs: Mapping[Serial, Endpoint] = NO_ENDPOINTS,
-    doors: Mapping[HostName, Endpoint] | None = None,
+    detours: Detours = NO_DETOURS,
 ) -> tuple[HostStatus, ...]:
-    """Status of every host of the site; ``doors`` says where hosts answer SSH that are not at their own address."""
-    power_by_serial, uptime_by_host = await asyncio.gather(
-        _power(site, state, bmcs), _uptimes(site, state, doors or {})
-    )
+    """Status of every host of the site."""
+    power_by_serial, uptime_by_host = await asyncio.gather(_power(site, state, detours), _uptimes(site, state, detours))
     now = datetime.now(UTC)
     return tuple(
         _host(host, known.get(host.machine), power_by_serial.get(host.machine), uptime_by_host.get(host.name), now=now)
         for host in site.hosts
     )
+
+
+def unobserved_site(site: Site, *, known: Mapping[Serial, MachineRecord], reason: str) -> tuple[HostStatus, ...]:
+    """Status of every host of a site whose hardware is not there to be asked."""
+    nobody = PachonError(reason)
+    now = datetime.now(UTC)
+    return tuple(_host(host, known.get(host.machine), None, nobody, now=now) for host in site.hosts)
 
 
 def _host(
@@ -156,16 +160,14 @@ def _power_of(found: Inventory | PachonError | None) -> Power:
             return "no answer"
 
 
-async def _power(site: Site, state: Path, bmcs: Mapping[Serial, Endpoint]) -> Mapping[Serial, Inventory | PachonError]:
+async def _power(site: Site, state: Path, detours: Detours) -> Mapping[Serial, Inventory | PachonError]:
     try:
-        return await inspect_site(site, state, bmcs)
+        return await inspect_site(site, state, detours)
     except PachonError as error:
         return {} if not (state / "secrets").is_dir() else {machine.serial: error for machine in site.machines}
 
 
-async def _uptimes(
-    site: Site, state: Path, doors: Mapping[HostName, Endpoint]
-) -> Mapping[HostName, timedelta | PachonError]:
+async def _uptimes(site: Site, state: Path, detours: Detours) -> Mapping[HostName, timedelta | PachonError]:
     """How long each active host is up, or why it does not say."""
     credentials = Credentials.of_state(state)
 
@@ -173,10 +175,11 @@ async def _uptimes(
 
         async def ask(host: Host) -> tuple[HostName, timedelta | PachonError]:
             address = str(site.machine_by_serial[host.machine].management_address)
-            door = doors.get(host.name, Endpoint(address, 22))
+            door = detours.get(address)
+            where, port = (address, 22) if door is None else (door.host, door.port)
             try:
                 async with asyncio.timeout(ANSWER_SECONDS * 2):
-                    session = await fleet.host(door.host, port=door.port, alias=address)
+                    session = await fleet.host(where, port=port, alias=address)
                     told = await session.run(UPTIME, timeout=timedelta(seconds=ANSWER_SECONDS))
                 return host.name, timedelta(seconds=int(told))
             except TimeoutError:

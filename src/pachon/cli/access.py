@@ -1,15 +1,14 @@
 """What a command needs to get at hosts and BMCs: keys and files of the facility's state, and the twin's endpoints."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pachon.errors import MissingError, PachonError, RefusedError
-from pachon.model.facility import Facility, Hardware, Host, HostName, HostState, Serial
+from pachon.model.facility import Facility, Host, HostState
 
 if TYPE_CHECKING:
-    from pachon.drivers.redfish import Endpoint
+    from pachon.bmcs import Detours
 
 
 def ssh_config(facility: Facility, state: Path) -> Path:
@@ -48,15 +47,52 @@ class Stands:
 
     kind: Literal["racks", "lab", "twin"]
     condition: str
-    """Whether the emulated hardware is up; empty for racks."""
-    bmcs: "Mapping[Serial, Endpoint]" = field(default_factory=dict)
-    """BMCs that are not at their own address, by serial."""
-    doors: "Mapping[HostName, Endpoint]" = field(default_factory=dict)
-    """SSH of hosts that are not at their own address."""
+    """``up``, ``down`` or what is wrong with the emulated hardware; empty for racks."""
+    reachable: bool
+    """Whether the facility's addresses lead to it; where not, they would lead to strangers."""
+    detours: "Detours" = field(default_factory=dict)
+    """Doors of addresses that are mapped elsewhere."""
 
 
 async def hardware(facility: Facility, state: Path) -> Stands:
     """What stands behind the facility's hardware tables on this machine."""
-    if facility.hardware is Hardware.RACKS:
-        return Stands("racks", "")
-    return Stands("lab", "up")
+    from pachon import ground
+
+    stands_on = ground.of(facility)
+    if stands_on.kind == "racks":
+        return Stands("racks", "", reachable=True)
+    if stands_on.kind == "twin":
+        detours = stands_on.endpoints
+        return Stands("twin", "up" if detours else "down", reachable=bool(detours), detours=detours)
+    from infra.lab import instance
+
+    found = await instance.status(facility.name, state=state)
+    reachable = bool(found.sites) and all(site.network for site in found.sites)
+    return Stands("lab", "up" if found.up else "; ".join(found.problems) or "down", reachable=reachable)
+
+
+async def standing(facility: Facility, state: Path) -> Stands:
+    """As ``hardware``, when there is any.
+
+    Raises:
+        MissingError: the emulated hardware is not up, so whoever answered at its addresses would be a stranger.
+    """
+    stands = await hardware(facility, state)
+    if not stands.reachable:
+        raise MissingError(
+            f"the lab of {facility.name!r} is {stands.condition}", cure="'pachon lab up' builds its hardware"
+        )
+    return stands
+
+
+def refuse_twin(stands: Stands, facility: Facility) -> None:
+    """Do nothing where hosts have operating systems.
+
+    Raises:
+        RefusedError: the twin stands in for them.
+    """
+    if stands.kind == "twin":
+        raise RefusedError(
+            f"the twin stands in for {facility.name!r}: its hosts have no operating systems",
+            cure="use a machine that can bring up the lab; 'pachon doctor' says what this one lacks",
+        )

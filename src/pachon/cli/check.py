@@ -1,12 +1,15 @@
 """``pachon check``: every complaint about a definition, each with path and line."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pachon.cli.answer import Answer, facts
-from pachon.cli.frame import Call, Command, example, verb
+from pachon.cli.frame import Call, Command, complete, example, verb
+from pachon.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pachon.model.facility import Facility
 
 app = verb()
 
@@ -18,29 +21,49 @@ app = verb()
 def check(
     ctx: typer.Context,
     path: Annotated[
-        Path | None, typer.Argument(metavar="PATH", help="Folder of a facility (default: the one of --facility).")
-    ] = None,
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="Folder of a facility, or its name (default: the one of --facility).",
+            autocompletion=complete("facility"),
+            show_default=False,
+        ),
+    ] = "",
 ) -> Answer:
     """Check a definition and name everything that is wrong.
 
     Prints each complaint as 'path:line: what is wrong; what would be right'. Exit status: 0 none, 2 some.
     """
+    from pachon.definition import examine, find
+
     call = Call.of(ctx)
-    if path is not None:
-        call.facility_name = str(path) if path.is_absolute() or path.parts[:1] == ("..",) else f"./{path}"
-    facility = call.facility()
-    hosts = len(facility.hosts)
-    summary = {
-        "facility": facility.name,
+    folder = find(path or call.wanted)
+    found = examine(folder)
+    value: dict[str, object] = {"path": str(folder), "complaints": found.complaints, "warnings": found.warnings}
+    warnings = [f"warning: {warning}" for warning in found.warnings]
+    if found.complaints or found.facility is None:
+        number = len(found.complaints)
+        return Answer(
+            value=value,
+            text=[*map(str, found.complaints), *warnings],
+            exit_code=ExitCode.USAGE,
+            talk=[f"{number} complaint{'' if number == 1 else 's'}"],
+        )
+    counts = _counts(found.facility)
+    return Answer(
+        value={"facility": found.facility.name, **value, **counts},
+        text=[facts({"facility": found.facility.name, **counts}), *warnings, "no complaints"],
+    )
+
+
+def _counts(facility: "Facility") -> dict[str, object]:
+    return {
         "sites": [site.name for site in facility.sites],
         "enclaves": len(facility.enclaves),
         "machines": len(facility.machines),
         "disks": sum(len(machine.disks) for machine in facility.machines),
         "cables": sum(len(site.cables) for site in facility.sites),
-        "hosts": hosts,
+        "hosts": len(facility.hosts),
         "hosts_active": sum(len(site.active_hosts) for site in facility.sites),
         "volumes": sum(len(site.volumes) for site in facility.sites),
     }
-    shown = {**summary, "hosts": f"{hosts} ({summary['hosts_active']} active)"}
-    del shown["hosts_active"]
-    return Answer(value={**summary, "complaints": []}, text=[facts(shown), "no complaints"])

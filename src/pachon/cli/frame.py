@@ -35,6 +35,8 @@ class Call:
     as_json: bool = False
     events: Path | None = None
     """File that gets every event as a line of JSON."""
+    loaded: str = ""
+    """Name of the facility that was loaded, for messages about its state folder."""
 
     @classmethod
     def of(cls, context: typer.Context) -> "Call":
@@ -58,6 +60,7 @@ class Call:
 
         folder = find(self.wanted)
         facility = load(folder)
+        self.loaded = facility.name
         store = places.state(facility.name) / "store.db"
         if not store.is_file():
             return facility

@@ -74,14 +74,13 @@ def show(ctx: typer.Context, name: Name) -> Answer:
 
 @app.command(
     cls=Command,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog=example("pachon host ssh base-adm01", "pachon host ssh base-adm01 -- systemctl is-system-running"),
 )
 def ssh(
     ctx: typer.Context,
     name: Name,
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="COMMAND", help="What to run there (default: a shell).")
+        list[str] | None, typer.Argument(metavar="COMMAND", help="What to run there, after -- (default: a shell).")
     ] = None,
 ) -> Answer:
     """Log in to a host as the automation user, trusting only keys that the site has signed.
@@ -89,13 +88,15 @@ def ssh(
     Ends with the status of the command; 255 when the host cannot be reached. With --json the command's output is
     part of the answer.
     """
-    from pachon.cli.access import refuse_planned, ssh_config
+    from pachon.cli.access import refuse_planned, refuse_twin, ssh_config, standing
 
     call = Call.of(ctx)
     facility = call.facility()
     host = call.host(facility, name)
     refuse_planned(host)
-    config = ssh_config(facility, places.state(facility.name))
+    state = places.state(facility.name)
+    refuse_twin(asyncio.run(standing(facility, state)), facility)
+    config = ssh_config(facility, state)
     words = command or []
     remote = words if len(words) == 1 else [shlex.join(words)] if words else []
     argv = ["ssh", "-F", str(config), host.name, *remote]

@@ -150,7 +150,7 @@ def power(
 async def _switch(facility: "Facility", machine: "Machine", action: Switch, *, force: bool) -> tuple[str, str]:
     """Power before and after."""
     from pachon.bmcs import open_bmc
-    from pachon.cli.access import hardware
+    from pachon.cli.access import standing
     from pachon.drivers.redfish import Power
 
     wanted = {
@@ -159,7 +159,7 @@ async def _switch(facility: "Facility", machine: "Machine", action: Switch, *, f
         Switch.RESET: Power.FORCE_RESTART,
     }
     state = places.state(facility.name)
-    async with open_bmc(machine, state, (await hardware(facility, state)).bmcs) as bmc:
+    async with open_bmc(machine, state, (await standing(facility, state)).detours) as bmc:
         before = _on_off(await bmc.power())
         if action is Switch.STATUS:
             return before, before
@@ -169,26 +169,27 @@ async def _switch(facility: "Facility", machine: "Machine", action: Switch, *, f
 
 async def _inspect_one(facility: "Facility", machine: "Machine") -> "Inventory":
     from pachon.bmcs import open_bmc
-    from pachon.cli.access import hardware
+    from pachon.cli.access import standing
 
     state = places.state(facility.name)
-    async with open_bmc(machine, state, (await hardware(facility, state)).bmcs) as bmc:
+    async with open_bmc(machine, state, (await standing(facility, state)).detours) as bmc:
         return await bmc.inspect()
 
 
 async def _inspect(facility: "Facility", sites: "tuple[Site, ...]") -> "dict[str, Inventory | PachonError]":
     """What every BMC of the sites tells, or why not."""
     from pachon.bmcs import inspect_site
-    from pachon.cli.access import hardware
+    from pachon.cli.access import standing
 
     state = places.state(facility.name)
+    detours = (await standing(facility, state)).detours
     found: dict[str, Inventory | PachonError] = {}
     for site in sites:
-        found |= await inspect_site(site, state, (await hardware(facility, state)).bmcs)
+        found |= await inspect_site(site, state, detours)
     if found and all(isinstance(answer, PachonError) for answer in found.values()):
         failures = [(serial, answer) for serial, answer in found.items() if isinstance(answer, PachonError)]
         raise PartialError(
-            "no BMC answered", failures=failures[:5], cure="'pachon lab status' (lab), or check the BMC network"
+            "no BMC answered", failures=failures[:5], cure="check the BMC network; of a lab: 'pachon lab status'"
         )
     return found
 
@@ -209,5 +210,5 @@ def _on_off(power: "Power") -> str:
 
 
 def _compared(differences: "tuple[Difference, ...]") -> Table:
-    rows = [(fact.fact, fact.defined, fact.found, "" if fact.same else "differs") for fact in differences]
-    return Table(("fact", "defined", "found", "verdict"), rows, folds=("defined", "found"))
+    rows = [(fact.fact, fact.defined, fact.found, fact.same) for fact in differences]
+    return Table(("fact", "defined", "found", "same"), rows, folds=("defined", "found"))

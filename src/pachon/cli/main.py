@@ -136,12 +136,14 @@ def _answered(arguments: Sequence[str], call: Call) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        show_error(crash(error, call.wanted), as_json=call.as_json)
+        show_error(crash(error, call.loaded or call.wanted), as_json=call.as_json)
         return int(ExitCode.FAILED)
     match answer:
         case Answer():
             show(answer, as_json=call.as_json)
             return answer.exit_code
+        case int() if answer == INTERRUPTED:  # typer's way to hand on Ctrl-C
+            raise KeyboardInterrupt
         case int():
             return answer
         case _:

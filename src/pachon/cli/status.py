@@ -34,14 +34,17 @@ def status(ctx: typer.Context) -> Answer:
 
 async def _observe(facility: "Facility", sites: "tuple[Site, ...]") -> "FacilityStatus":
     from pachon.cli.access import hardware
-    from pachon.status import FacilityStatus, observe_site, records, troubles
+    from pachon.status import FacilityStatus, observe_site, records, troubles, unobserved_site
 
     state = places.state(facility.name)
     stands = await hardware(facility, state)
     known = records(state, facility)
     found: list[SiteStatus] = []
     for site in sites:
-        hosts = await observe_site(site, state, known=known, bmcs=stands.bmcs, doors=stands.doors)
+        if stands.reachable:
+            hosts = await observe_site(site, state, known=known, detours=stands.detours)
+        else:
+            hosts = unobserved_site(site, known=known, reason=f"the {stands.kind} is {stands.condition}")
         found.append(await _site(site, state, hosts))
     return FacilityStatus(
         facility=facility.name,

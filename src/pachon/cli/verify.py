@@ -9,7 +9,7 @@ import typer
 from pachon import places
 from pachon.cli.answer import Answer, Part, Table
 from pachon.cli.frame import Call, LongCommand, complete, example, verb
-from pachon.errors import ExitCode, RefusedError
+from pachon.errors import ExitCode
 
 if TYPE_CHECKING:
     from pachon.verify import Verification
@@ -45,7 +45,7 @@ def verify(
 
     A host that cannot be reached is reported once. Exit status 1 when a test failed.
     """
-    from pachon.cli.access import hardware, ssh_config
+    from pachon.cli.access import refuse_twin, ssh_config, standing
     from pachon.verify import orders, write_junit
     from pachon.verify import verify as run_tests
 
@@ -53,11 +53,7 @@ def verify(
     facility = call.facility()
     state = places.state(facility.name)
     given = orders(facility, state=state, only=only or ([call.site_name] if call.site_name else []))
-    if asyncio.run(hardware(facility, state)).kind == "twin":
-        raise RefusedError(
-            f"the twin stands in for {facility.name!r}: it has no operating systems to test",
-            cure="run on a machine that can bring up the lab; 'pachon doctor' says what this one lacks",
-        )
+    refuse_twin(asyncio.run(standing(facility, state)), facility)
     if given.targets:
         ssh_config(facility, state)
     given = given.model_copy(

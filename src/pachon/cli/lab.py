@@ -1,0 +1,107 @@
+"""``pachon lab``: emulated hardware by itself, as if racks were built or taken away."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from pachon import places
+from pachon.cli.answer import Answer, Part, Table, facts
+from pachon.cli.frame import Call, Command, LongCommand, example, noun
+from pachon.errors import ExitCode, RefusedError
+
+if TYPE_CHECKING:
+    from infra.lab.instance import MachineStatus
+    from pachon.model.facility import Facility
+
+app = noun("The emulated hardware by itself.")
+
+
+@app.command(cls=LongCommand, epilog=example("pachon lab up", "pachon lab up --facility lab --events lab.jsonl"))
+def up(ctx: typer.Context) -> Answer:
+    """Build the facility's hardware here: machines (off), BMCs, switches, cables, links between sites.
+
+    Where the real lab cannot run its twin stands in: BMCs and SSH endpoints without operating systems.
+    """
+    from pachon import ground
+
+    call = Call.of(ctx)
+    facility = emulated(call)
+    stands_on = ground.of(facility)
+    with call.progress() as progress:
+        asyncio.run(stands_on.up(places.state(facility.name), progress))
+    kind, lacks = stands_on.kind, list(stands_on.lacks)
+    value = {"facility": facility.name, "kind": kind, "lacks": lacks, "machines": len(facility.machines)}
+    return Answer(
+        value=value,
+        text=[f"the {kind} of {facility.name!r} is up: {len(facility.machines)} machines"],
+        talk=[f"this is the twin; for the real lab this machine lacks: {'; '.join(lacks)}"] if lacks else [],
+    )
+
+
+@app.command(cls=LongCommand, epilog=example("pachon lab down"))
+def down(ctx: typer.Context) -> Answer:
+    """Take the emulated hardware away: no process, mount, namespace, loop device or file of it stays but the caches.
+
+    Hosts and boot services that 'pachon up' made are left to 'pachon down'.
+    """
+    from pachon import ground
+
+    call = Call.of(ctx)
+    facility = emulated(call)
+    with call.progress() as progress:
+        asyncio.run(ground.of(facility).down(places.state(facility.name), progress))
+    return Answer(value={"facility": facility.name, "up": False}, text=[f"the lab of {facility.name!r} is gone"])
+
+
+@app.command(cls=Command, epilog=example("pachon lab status", "pachon lab status --json"))
+def status(ctx: typer.Context) -> Answer:
+    """Show the emulated hardware: what is up, which machines are on, where their consoles are kept.
+
+    Exit status 4 when it is not up.
+    """
+    from infra.lab import instance
+
+    call = Call.of(ctx)
+    facility = emulated(call)
+    found = asyncio.run(instance.status(facility.name, state=places.state(facility.name)))
+    sites = [(site.name, site.floor, site.network, site.bmc_pid is not None) for site in found.sites]
+    machines = [
+        (machine.serial, machine.site, machine.kind, _power(machine), machine.boot_source, machine.boots)
+        for machine in found.machines
+    ]
+    text: list[Part] = [facts({"facility": facility.name, "up": found.up, "owner": found.owner})]
+    if found.machines:
+        text += ["", Table(("site", "namespace", "network", "bmcs answer"), sites, folds=("namespace",))]
+        text += ["", Table(("machine", "site", "kind", "power", "boot source", "boots"), machines)]
+        text += ["", f"consoles: {found.machines[0].console.parent.parent}/*/{found.machines[0].console.name}"]
+    text += [f"problem: {problem}" for problem in found.problems]
+    return Answer(
+        value=found,
+        text=text,
+        exit_code=ExitCode.DONE if found.up else ExitCode.DEGRADED,
+        talk=[] if found.up else ["'pachon lab up' builds or mends it"],
+    )
+
+
+def _power(machine: "MachineStatus") -> str:
+    if not machine.on:
+        return "off"
+    return "on, halted" if machine.halted else "on"
+
+
+def emulated(call: Call) -> "Facility":
+    """The facility asked for.
+
+    Raises:
+        RefusedError: its hardware is real.
+    """
+    from pachon.model.facility import Hardware
+
+    facility = call.facility()
+    if facility.hardware is not Hardware.LAB:
+        raise RefusedError(
+            f"facility {facility.name!r} stands on real {facility.hardware.value}",
+            cure="only a facility with 'hardware: lab' is emulated; copy the definition and change that to rehearse",
+        )
+    return facility

@@ -1,0 +1,133 @@
+"""What holds for all tests: which are not run here and why, and that tests of real labs leave nothing behind.
+
+A test marked ``real`` needs root and the kernel features of the lab. Where something is missing it is deselected and
+named at the end of the run with what is missing. Where such tests run, the namespaces, links, loop devices, mounts and
+control groups of the machine are compared before and after the session. What belongs to a lab that stood before, or to
+one of a person or of another test session (/run/pachon says whose each is), is no matter of ours.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+NOT_RUN = pytest.StashKey[list[tuple[str, str]]]()
+BEFORE = pytest.StashKey[dict[str, set[str]]]()
+LEFT = pytest.StashKey[list[str]]()
+SETTLE_SECONDS = 10
+
+
+def what_is_missing() -> list[str]:
+    from infra.lab import instance
+
+    missing = [] if os.geteuid() == 0 else ["root"]
+    return [*missing, *(lack for lack in instance.missing() if lack != "root")]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    real = [item for item in items if item.get_closest_marker("real") is not None]
+    if not real:
+        return
+    if missing := "; ".join(what_is_missing()):
+        config.stash[NOT_RUN] = [(item.nodeid, missing) for item in real]
+        config.hook.pytest_deselected(items=real)
+        items[:] = [item for item in items if item not in real]
+    else:
+        config.stash[BEFORE] = seen(config)
+
+
+def seen(config: pytest.Config) -> dict[str, set[str]]:
+    """What labs are made of, as it is on this machine now, by kind."""
+    groups = Path("/sys/fs/cgroup")
+    basetemp = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # no public way to it
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    return {
+        "network namespace": {path.name for path in Path("/run/netns").glob("*")},
+        "link": {path.name for path in Path("/sys/class/net").glob("pl*")},
+        "loop device": {
+            f"{path.name} on {backing}" for path in Path("/sys/block").glob("loop*") if (backing := backing_file(path))
+        },
+        "mount": {point for point in mounts if "pachon" in point or point.startswith(basetemp)},
+        "control group": {
+            path.name for pattern in ("pachon*/*", "*/pachon*/*") for path in groups.glob(pattern) if path.is_dir()
+        },
+    }
+
+
+def backing_file(loop: Path) -> str:
+    """File behind a loop device; empty for one that is free or just going."""
+    try:
+        return (loop / "loop" / "backing_file").read_text().strip()
+    except OSError:
+        return ""
+
+
+def labs_of_others(basetemp: Path) -> dict[str, str]:
+    """State folder of each lab on record that is not one of this session, by facility."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    found = {}
+    for path in Path("/run/pachon").glob("*.json"):
+        try:
+            record = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        state = Path(record["state"])
+        of_session = state.is_relative_to(temporary) and not str(state).startswith(f"{temporary}/pytest-of-")
+        if not (of_session or state.is_relative_to(basetemp)):
+            found[str(record["facility"])] = str(state)
+    return found
+
+
+def belongs(name: str, others: dict[str, str]) -> bool:
+    """Whether a thing is part of one of these labs."""
+    return any(
+        name == facility
+        or name.startswith((f"{facility}-", f"{facility}."))
+        or name == "pl" + hashlib.sha1(facility.encode(), usedforsecurity=False).hexdigest()[:6]
+        or state in name
+        for facility, state in others.items()
+    )
+
+
+def left_behind(config: pytest.Config) -> list[str]:
+    """What is there now and was not before, once things had time to go."""
+    before = config.stash[BEFORE]
+    basetemp = Path(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # no public way to it
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        others = labs_of_others(basetemp)
+        left = [
+            f"{kind} {name}"
+            for kind, names in seen(config).items()
+            for name in sorted(names - before[kind])
+            if not belongs(name, others)
+        ]
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.2)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config = session.config
+    if BEFORE not in config.stash:
+        return
+    config.stash[LEFT] = left_behind(config)
+    if config.stash[LEFT] and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not_run := config.stash.get(NOT_RUN, []):
+        terminalreporter.section(f"{len(not_run)} tests not run here", yellow=True)
+        for name, missing in not_run:
+            terminalreporter.write_line(f"not run here: {name}: {missing}")
+    if left := config.stash.get(LEFT, []):
+        terminalreporter.section("left behind by tests of real labs", red=True)
+        for name in left:
+            terminalreporter.write_line(f"left behind: {name}")
