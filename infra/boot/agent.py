@@ -37,7 +37,6 @@ ROOT_TYPE = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 UNFINISHED_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 CHUNK = 1 << 20
 ZERO = bytes(CHUNK)
-LOOP_MAJOR = 7
 F_SETPIPE_SZ = 1031
 PATIENCE_SECONDS = 120.0
 IMAGE_TRIES = 4
@@ -320,8 +319,7 @@ def partition(disk: str, needed_bytes: int) -> tuple[str, ...]:
 
 def node_of(disk: str, number: int) -> str:
     """A device node for this partition, made here from what the kernel says (there may be no udev)."""
-    device = Path(disk).stat().st_rdev
-    base = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    base = sysfs_of(disk)
     for _ in range(100):
         for entry in base.glob("*/partition"):
             if read(entry) == str(number):
@@ -334,11 +332,17 @@ def node_of(disk: str, number: int) -> str:
     raise TroubleError(f"the kernel does not see partition {number} of {disk}", "disk")
 
 
+def sysfs_of(node: str) -> Path:
+    """The kernel's folder of this block device."""
+    device = Path(node).stat().st_rdev
+    return Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+
+
 def empty(node: str, length: int) -> None:
     """Make the first ``length`` bytes of the device read as zeros, so that zeros need not be written."""
-    run("blkdiscard", "-q", node, allowed=range(256))
-    if os.major(Path(node).stat().st_rdev) != LOOP_MAJOR:  # a loop device is known to read zeros after a discard
-        run("blkdiscard", "-q", "-z", "-l", str(length + -length % 4096), node)
+    run("blkdiscard", node, allowed=range(256))
+    if "/loop" not in str(sysfs_of(node)):  # a loop device is known to read zeros after a discard
+        run("blkdiscard", "-z", "-l", str(length + -length % 4096), node)
 
 
 def write_image(image: Facts, node: str, server: Server) -> None:
@@ -422,6 +426,22 @@ def pour(response: http.client.HTTPResponse, image: Facts, node: str, server: Se
         raise TroubleError(f"the image has digest {unpacking.digest}, ordered was {image['digest']}", "image")
     if unpacking.status != 0 or size != image["raw_size_bytes"]:
         raise TroubleError(f"the image does not unpack: {size} bytes, status {unpacking.status}", "image")
+
+
+def grow(node: str) -> None:
+    """Give the file system the whole partition and an identity of its own."""
+    run("e2fsck", "-f", "-p", node, allowed=(0, 1))
+    run("tune2fs", "-U", "random", node)
+    run("resize2fs", node)
+
+
+def finish(disk: str, nodes: tuple[str, ...]) -> None:
+    """Make the root partition one that boot loaders look for, and everything safe on the disk."""
+    run("sfdisk", "-q", "--no-reread", "--no-tell-kernel", "--part-type", disk, "2", ROOT_TYPE)
+    for node in (*nodes, disk):
+        descriptor = os.open(node, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def spoil(disk: str, nodes: tuple[str, ...]) -> None:
@@ -559,9 +579,7 @@ def deploy(server: Server, clock: Clock) -> None:
         clock.enter("image", server)
         write_image(orders["image"], nodes[1], server)
         clock.enter("grow", server)
-        run("e2fsck", "-f", "-p", nodes[1], allowed=(0, 1))
-        run("tune2fs", "-U", "random", nodes[1])
-        run("resize2fs", nodes[1])
+        grow(nodes[1])
         clock.enter("configure", server)
         with mounted(nodes[1], "ext4", WORK / "root") as root:
             configure(root, orders, server)
@@ -569,11 +587,7 @@ def deploy(server: Server, clock: Clock) -> None:
                 clock.enter("kernel", server)
                 install_kernel(orders, root, nodes[0], server)
             clock.enter("finish", server)
-        run("sfdisk", "-q", "--no-reread", "--no-tell-kernel", "--part-type", disk, "2", ROOT_TYPE)
-        for node in (*nodes, disk):
-            descriptor = os.open(node, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+        finish(disk, nodes)
     except (TroubleError, OSError):
         spoil(disk, nodes)
         raise
