@@ -1,10 +1,19 @@
-"""Machines that are on or off and do nothing else: what tests and benchmarks of BMCs put behind them."""
+"""Machines that are on or off and do nothing else: what tests and benchmarks of BMCs put behind them.
 
+``python -m infra.lab.bmc.idle SITE.json`` serves the BMCs of a file (``IdleSite``) in a process of its own.
+"""
+
+import asyncio
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from infra.lab.bmc import server
 from infra.lab.bmc.hardware import BootChoice, Facts, PowerState, consume_boot, facts_of, load, save
+from pachon.model.base import Frozen
 from pachon.model.facility import Machine, Serial
 
 
@@ -43,3 +52,31 @@ class IdleHardware:
         """Off and on."""
         await self.power_off(serial, force=force)
         await self.power_on(serial)
+
+
+class IdleSite(Frozen):
+    """What a process of idle machines is told."""
+
+    machines: tuple[Machine, ...]
+    folder: Path
+    """BMC settings, faults, certificate; the file ``ready`` in it carries the port once the BMCs answer."""
+    password_file: Path
+    """Password of the user ``pachon``."""
+    bind: str = "0.0.0.0"
+    port: int = 0
+
+
+async def serve(site: IdleSite) -> None:
+    """Serve the BMCs of a site of idle machines until cancelled."""
+    hardware = IdleHardware(site.machines, site.folder)
+    tls = server.ensure_certificate(site.folder, now=datetime.now(UTC))
+    users = {"pachon": SecretStr(site.password_file.read_text().strip())}
+    async with server.serving(hardware, site.folder, bind=site.bind, port=site.port, tls=tls, users=users) as port:
+        new = site.folder / ".ready"
+        new.write_text(f"{port}\n")
+        new.replace(site.folder / "ready")
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(IdleSite.model_validate_json(Path(sys.argv[1]).read_bytes())))

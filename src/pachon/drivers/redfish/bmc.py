@@ -56,7 +56,7 @@ class Bmc:
         await self._wire.close()
 
     async def inspect(self) -> Inventory:
-        """Everything the inventory wants to know, in five requests where the BMC can expand collections."""
+        """Everything the inventory wants to know, in four requests where the BMC can expand collections."""
         async with self._wire.within("inspect the machine"):
             system = await self._system()
             nics = await self._members(str(pick(system, "EthernetInterfaces", "@odata.id") or ""), levels=1)
@@ -221,9 +221,11 @@ class Bmc:
                 await self._wire.log_in(
                     str(pick(root, "Links", "Sessions", "@odata.id") or f"{ROOT}SessionService/Sessions")
                 )
-            systems = (await self._wire.get(str(pick(root, "Systems", "@odata.id") or f"{ROOT}Systems"))).document
-            self._system_path = reading.system_path(self._wire.name, systems, self._expected)
-        system = (await self._wire.get(self._system_path)).document
+            systems = await self._members(str(pick(root, "Systems", "@odata.id") or f"{ROOT}Systems"), levels=1)
+            system = reading.one_system(self._wire.name, systems, self._expected)
+            self._system_path = str(system["@odata.id"])
+        else:
+            system = (await self._wire.get(self._system_path)).document
         serial = str(system.get("SerialNumber") or "").strip()
         if self._expected and serial != self._expected:
             raise PermanentError(

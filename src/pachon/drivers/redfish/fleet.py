@@ -31,7 +31,7 @@ async def inspect_all(
     username: str,
     password: SecretStr,
     *,
-    concurrency: int = 96,
+    concurrency: int = 64,
     limits: Limits = LIMITS,
     told: Told | None = None,
 ) -> dict[Serial, Inventory | PachonError]:

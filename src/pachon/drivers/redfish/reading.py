@@ -22,22 +22,22 @@ def objects(value: object) -> list[Document]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def system_path(bmc: str, systems: Document, serial: str) -> str:
-    """Path of the one system behind a BMC, or of the one named like the serial where there are several.
+def one_system(bmc: str, systems: list[Document], serial: str) -> Document:
+    """The one system behind a BMC, or the one with the serial where there are several.
 
     Raises:
         PermanentError: there is none, or it cannot be told which.
     """
-    paths = [str(member.get("@odata.id", "")) for member in objects(systems.get("Members"))]
-    named = [path for path in paths if path.rstrip("/").rsplit("/", 1)[-1] == serial]
-    match named or paths:
-        case [path] if path.startswith("/"):
-            return path
+    usable = [system for system in systems if str(system.get("@odata.id", "")).startswith("/")]
+    named = [system for system in usable if serial and str(system.get("SerialNumber") or "").strip() == serial]
+    match named or usable:
+        case [system]:
+            return system
         case []:
             raise PermanentError(f"{bmc} knows no system", cure="restart the BMC; check that it is wired to a machine")
         case found:
             raise PermanentError(
-                f"{bmc} stands for {len(found)} systems and none is called {serial!r}",
+                f"{bmc} stands for {len(found)} systems and none has the serial {serial!r}",
                 cure="give the address of a BMC with one machine behind it",
             )
 

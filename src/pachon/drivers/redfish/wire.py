@@ -40,10 +40,16 @@ class Limits:
     total: timedelta = timedelta(seconds=30)
     """One operation: all its requests, retries and verifying reads."""
     attempts: int = 3
+    late_attempts: int = 2
+    """As ``attempts``, where the time limit of a request ran out each time."""
     pause: timedelta = timedelta(milliseconds=200)
     """Before the second attempt; doubled before each later one."""
     poll: timedelta = timedelta(milliseconds=250)
     """Between two verifying reads."""
+
+
+class LateError(TemporaryError):
+    """No answer within the time limit of a request."""
 
 
 class Answer(NamedTuple):
@@ -169,16 +175,16 @@ class Wire:
             TemporaryError: it did not pass within the attempts.
             PermanentError: the BMC refused, or is not the one that is pinned.
         """
-        last: TemporaryError | None = None
-        for attempt in range(attempts or self.limits.attempts):
-            if attempt:
-                await asyncio.sleep(self.limits.pause.total_seconds() * 2 ** (attempt - 1))
+        attempt, late = 0, 0
+        while True:
             try:
                 return await self._once(method, path, body, if_match)
             except TemporaryError as error:
-                last = error
-        assert last is not None
-        raise last
+                attempt += 1
+                late += isinstance(error, LateError)
+                if attempt >= (attempts or self.limits.attempts) or late >= self.limits.late_attempts:
+                    raise
+            await asyncio.sleep(self.limits.pause.total_seconds() * 2 ** (attempt - 1))
 
     async def _once(self, method: str, path: str, body: Document | None, if_match: str) -> Answer:
         assert self._session is not None, "the BMC is used outside its block"
@@ -194,7 +200,7 @@ class Wire:
         except aiohttp.ServerFingerprintMismatch as error:
             raise self._stranger(error) from error
         except TimeoutError as error:
-            raise TemporaryError(
+            raise LateError(
                 f"{self.name} did not answer {method} {path} within {self.limits.request.total_seconds():g} s",
                 cure="check that the BMC has power and network; restart it if it hangs; then run again",
             ) from error
