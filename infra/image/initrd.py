@@ -10,7 +10,7 @@ from infra.image.modules import Kernel, initial
 from pachon.errors import PermanentError
 
 BUSYBOX = "usr/bin/busybox"
-DHCP_SCRIPT = "usr/share/udhcpc/default.script"
+DHCP_SCRIPT = "etc/udhcpc/default.script"
 FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "var")
 USERS = b"root:x:0:0:root:/root:/bin/sh\n"
 
@@ -20,7 +20,7 @@ def disk(tree: Path, kernel: Kernel) -> bytes:
     return pack(
         [
             *_ground(tree, recipe.DISK_PROGRAMS),
-            *initial(kernel),
+            *initial(kernel, network=False),
             _script("init", "disk-init.sh"),
         ],
         epoch_seconds=recipe.EPOCH_SECONDS,
@@ -35,7 +35,7 @@ def deploy(tree: Path, kernel: Kernel, *, agent: Path) -> bytes:
         [
             *_ground(tree, recipe.DEPLOY_PROGRAMS),
             *python_modules(tree),
-            *initial(kernel),
+            *initial(kernel, network=True),
             _script("init", "deploy-init.sh"),
             _script(DHCP_SCRIPT, "dhcp-lease.sh"),
             file("usr/lib/pachon/agent.py", agent.read_bytes()),
@@ -51,7 +51,7 @@ def deploy(tree: Path, kernel: Kernel, *, agent: Path) -> bytes:
 
 def compress(archive: Path, target: Path) -> None:
     """Write the archive as one zstd frame, which is what a kernel takes."""
-    inside(["zstd", "-q", "-f", "-12", "-T0", "--no-check", archive, "-o", target])
+    inside(["zstd", "-q", "-f", "-7", "-T0", "--no-check", archive, "-o", target])
 
 
 def _ground(tree: Path, wanted: tuple[str, ...]) -> list[Entry]:

@@ -1,6 +1,6 @@
 """Takes a kernel and its modules out of Debian's package, which is never installed anywhere, and picks modules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +42,12 @@ def unpack(debs: Path, target: Path) -> Kernel:
     return kernel
 
 
-def initial(kernel: Kernel) -> list[Entry]:
+def initial(kernel: Kernel, *, network: bool) -> list[Entry]:
     """Entries of the modules of an initial RAM disk: what ``recipe`` wants and what that needs, with their index."""
     needs = _dependencies(kernel.modules / "modules.dep")
-    chosen: set[str] = set()
-    for name in sorted(needs):
-        if _wanted(name):
-            chosen.update((name, *needs[name]))
+    chosen = choose(needs, network=network)
     if not chosen:
-        raise PermanentError(f"no module was chosen out of {kernel.modules}", cure="see recipe.MODULE_FOLDERS")
+        raise PermanentError(f"no module was chosen out of {kernel.modules}", cure="see recipe.DISK_MODULE_FOLDERS")
     place = f"usr/lib/modules/{kernel.version}"
     entries = [file(f"{place}/{name}", (kernel.modules / name).read_bytes()) for name in sorted(chosen)]
     stems = {_stem(name) for name in chosen}
@@ -58,6 +55,20 @@ def initial(kernel: Kernel) -> list[Entry]:
         lines = (kernel.modules / index).read_text().splitlines()
         entries.append(file(f"{place}/{index}", _lines(index, lines, chosen=chosen, stems=stems)))
     return entries
+
+
+def choose(needs: Mapping[str, Iterable[str]], *, network: bool) -> set[str]:
+    """Names out of ``modules.dep`` that go into a RAM disk: for disks only, or for the network as well."""
+    folders = recipe.DISK_MODULE_FOLDERS + (recipe.NETWORK_MODULE_FOLDERS if network else ())
+    names = recipe.DISK_MODULES + (recipe.NETWORK_MODULES if network else ())
+    prefixes = tuple(f"{folder}/" for folder in folders)
+    chosen: set[str] = set()
+    for name in sorted(needs):
+        path = name.removeprefix("kernel/")
+        left_out = any(part.startswith(recipe.MODULES_LEFT_OUT) for part in path.split("/"))
+        if path.removesuffix(".ko") in names or (path.startswith(prefixes) and not left_out):
+            chosen.update((name, *needs[name]))
+    return chosen
 
 
 def _lines(index: str, lines: Iterable[str], *, chosen: set[str], stems: set[str]) -> bytes:
@@ -76,15 +87,6 @@ def _lines(index: str, lines: Iterable[str], *, chosen: set[str], stems: set[str
 
 def _stem(name: str) -> str:
     return name.rsplit("/", 1)[-1].split(".", maxsplit=1)[0].replace("-", "_")
-
-
-def _wanted(name: str) -> bool:
-    path = name.removeprefix("kernel/")
-    if path.removesuffix(".ko") in recipe.MODULES:
-        return True
-    if any(part.startswith(recipe.MODULES_LEFT_OUT) for part in path.split("/")):
-        return False
-    return path.startswith(tuple(f"{folder}/" for folder in recipe.MODULE_FOLDERS))
 
 
 def _dependencies(index: Path) -> dict[str, tuple[str, ...]]:

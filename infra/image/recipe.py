@@ -71,29 +71,30 @@ BOOT_PACKAGES = ("systemd-boot-efi",)
 FLAVOURS = MappingProxyType({"server": ("base", "storage"), "switch": ("base", "storage", "switch")})
 """Flavour of image to the roles baked into it."""
 
-MODULE_FOLDERS = (
+DISK_MODULE_FOLDERS = (
     "drivers/ata",
     "drivers/block",
     "drivers/hv",
-    "drivers/net/ethernet",
     "drivers/nvme",
     "drivers/scsi",
     "drivers/virtio",
     "fs/efivarfs",
-    "fs/fat",
 )
-MODULES = (
+DISK_MODULES = (
     "drivers/char/hw_random/virtio-rng",
+    "fs/nls/nls_ascii",
+    "fs/nls/nls_cp437",
+)
+NETWORK_MODULE_FOLDERS = ("drivers/net/ethernet", "fs/fat")
+NETWORK_MODULES = (
     "drivers/net/hyperv/hv_netvsc",
     "drivers/net/net_failover",
     "drivers/net/virtio_net",
     "drivers/net/vmxnet3/vmxnet3",
     "drivers/net/xen-netfront",
-    "fs/nls/nls_ascii",
-    "fs/nls/nls_cp437",
-    "fs/nls/nls_utf8",
 )
-"""Modules in both initial RAM disks, with whatever they need; drivers/block and scsi without the ones below."""
+"""Modules in the initial RAM disks, with whatever they need: a machine that starts from its disk wants its disk, the
+deploy image wants NICs as well."""
 MODULES_LEFT_OUT = ("drbd", "fc", "fcoe", "iscsi", "libfc", "mtip32xx", "nvmet", "rbd", "scsi_debug", "target", "zram")
 
 DEPLOY_PROGRAMS = (
