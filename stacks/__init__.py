@@ -1,0 +1,1 @@
+"""Pulumi projects of a site's hardware, one page each."""

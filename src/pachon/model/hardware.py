@@ -44,6 +44,7 @@ class ImageFacts(Frozen):
     raw_digest: str
     raw_size_bytes: int
     kernel_digest: str
+    kernel_raw_size_bytes: int
 
 
 class ResourceInputs(Frozen):
@@ -101,6 +102,7 @@ def _machine(site: Site, machine: Machine) -> ResourceInputs:
             "site": site.name,
             "serial": machine.serial,
             "rack": machine.rack,
+            "vendor": machine.vendor,
             "model": machine.model,
             "bmc_address": str(machine.bmc_address),
             "bmc_tls_sha256": machine.bmc_tls_sha256,
@@ -132,6 +134,7 @@ def _host(facility: Facility, site: Site, host: Host, machine: Machine, image: I
             "domain": facility.domain,
             "serial": machine.serial,
             "rack": machine.rack,
+            "vendor": machine.vendor,
             "model": machine.model,
             "bmc_address": str(machine.bmc_address),
             "bmc_tls_sha256": machine.bmc_tls_sha256,

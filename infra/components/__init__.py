@@ -1,0 +1,1 @@
+"""Pulumi components of a site's hardware: network, compute, storage."""

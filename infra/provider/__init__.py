@@ -1,0 +1,1 @@
+"""Pachon's own Pulumi provider: machines, hosts, networks and volumes as resources."""

@@ -1,0 +1,127 @@
+"""What every resource operation is given: the run it belongs to, the world, the journal, limits, and an ear."""
+
+import asyncio
+import contextlib
+import json
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from infra.provider.world import MachineAt, World
+from pachon.drivers.run_file import Allowed, RunFile
+from pachon.errors import PachonError, RefusedError
+from pachon.progress import Event
+
+
+class Context:
+    """One provider process's hold on its run. The store is opened when first written to, so that a preview is cheap."""
+
+    def __init__(self, run: RunFile, world: World) -> None:
+        self.run = run
+        self.world = world
+        self._racks: dict[tuple[str, str], asyncio.Semaphore] = {}
+        self._hosts: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._pins: dict[str, str] | None = None
+        self._store: Any = None
+        self._journal: Any = None
+
+    @property
+    def store(self) -> "Any":
+        """The control store."""
+        if self._store is None:
+            from pachon.store.database import open_store
+
+            self._store = open_store(self.run.store)
+        return self._store
+
+    @property
+    def journal(self) -> "Any":
+        """The site's journal, under this run's lease."""
+        if self._journal is None:
+            from pachon.store.journal import Journal
+
+            self._journal = Journal(
+                self.store, site=self.run.site, run_id=self.run.run_id, fencing_token=self.run.fencing_token
+            )
+        return self._journal
+
+    def rack(self, machine: MachineAt) -> asyncio.Semaphore:
+        """Lets as many deploys of the machine's rack go on at once as the site's limits say."""
+        key = (machine.site, machine.rack)
+        if key not in self._racks:
+            access = self.run.sites.get(machine.site)
+            self._racks[key] = asyncio.Semaphore(access.deploys_per_rack if access else 16)
+        return self._racks[key]
+
+    def host_lock(self, host: str) -> asyncio.Lock:
+        """Lets one program at a time configure that host."""
+        return self._hosts[host]
+
+    def pin(self, serial: str, declared: str) -> str:
+        """Fingerprint expected of the machine's BMC: the definition's, else the one seen at enrolment, else empty."""
+        if declared:
+            return declared
+        if self._pins is None:
+            from pachon.store.machines import machines_of
+
+            known = machines_of(self.store, self.run.site)
+            self._pins = {serial: record.bmc_tls_sha256 for serial, record in known.items()}
+        return self._pins.get(serial, "")
+
+    def note_pin(self, serial: str, pin: str) -> None:
+        """Remember what enrolment pinned."""
+        if self._pins is not None:
+            self._pins[serial] = pin
+
+    def require_allowed(self, address: str, verb: str, generation: str) -> None:
+        """Nothing, if the plan has that action; a replacement allows its delete and its create.
+
+        Raises:
+            RefusedError: it has not.
+        """
+        if self.run.allowed is None:
+            return
+        verbs = {verb, "replace"} if verb in ("create", "delete") else {verb}
+        for allowed in self.run.allowed:
+            if allowed.address == address and allowed.verb in verbs and _same_generation(allowed, verb, generation):
+                return
+        raise RefusedError(
+            f"{address}: the plan that was approved has no '{verb}' of generation {generation}",
+            cure="make a new plan: the definition or the world has moved since",
+        )
+
+    def tell(self, event: Event) -> None:
+        """Hand the event to whoever follows the run."""
+        _append(self.run.events, {key: value for key, value in asdict(event).items() if value is not None})
+
+    def tell_failure(self, address: str, error: PachonError) -> None:
+        """Hand a failure, whole, to whoever collects them at the end."""
+        _append(
+            self.run.failures,
+            {"address": address, "error": type(error).__name__, "message": error.message, "cure": error.cure},
+        )
+
+    async def close(self) -> None:
+        """Give back what is open."""
+        with contextlib.suppress(PachonError):
+            await self.world.close()
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.close)
+        if self._store is not None:
+            self._store.close()
+
+
+def _same_generation(allowed: Allowed, verb: str, generation: str) -> bool:
+    """A replacement names the generation that it makes; the one that it removes is any other."""
+    if not allowed.generation:
+        return True
+    if allowed.verb == "replace" and verb == "delete":
+        return allowed.generation != generation
+    return allowed.generation == generation
+
+
+def _append(file: str, line: dict[str, Any]) -> None:
+    if file:
+        with Path(file).open("a") as stream:
+            stream.write(json.dumps(line) + "\n")

@@ -1,0 +1,230 @@
+"""Host: a machine with our operating system on its disk.
+
+A host carries its stamp twice: as the machine's asset tag (written before the deploy) and, signed, on its own disk
+(written by the deploy). Both must match for adoption; the asset tag alone decides what a delete may touch.
+"""
+
+from infra.provider.context import Context
+from infra.provider.family import Found, Properties
+from infra.provider.inputs import HostInputs
+from infra.provider.world import DeploySeen, HostAt, MachineAt, MachineSeen
+from pachon.errors import PermanentError, RefusedError, TemporaryError
+from pachon.model.hardware import Kind
+from pachon.model.lifecycle import MachineState
+from pachon.model.stamp import Stamp, parse_stamp
+from pachon.progress import Event
+
+
+class Hosts:
+    """The family."""
+
+    kind = Kind.HOST
+    stage = "compute"
+    model = HostInputs
+
+    async def create(self, context: Context, inputs: Properties) -> Properties:
+        """Adopt the host if it stands, go on with its deploy if one runs, else deploy it."""
+        wanted = HostInputs.model_validate(inputs)
+        machine, host, stamp = machine_at(context, wanted), host_at(wanted), stamp_of(wanted)
+        async with context.rack(machine):
+            seen = await context.world.inspect(machine)
+            tagged = parse_stamp(seen.asset_tag)
+            _refuse_foreign(context, wanted, tagged)
+            deploy = await context.world.deploy_of(machine)
+            if deploy is not None and (deploy.generation != stamp.generation or deploy.state == "failed"):
+                deploy = None
+            live = deploy is not None and deploy.state != "done"
+            adopted = tagged == stamp and not live and await self._adopt(context, wanted, deploy, seen)
+            if not adopted:
+                if not live and deploy is not None:  # done, but what it made is gone
+                    await context.world.revoke(machine)
+                await self._deploy(context, machine, inputs, stamp)
+                await self._arrived(context, host, stamp)
+            await _moved(context, wanted, MachineState.ACTIVE)
+        return {"adopted": adopted, "asset_tag": str(stamp), "on": True}
+
+    async def _adopt(self, context: Context, wanted: HostInputs, deploy: DeploySeen | None, seen: MachineSeen) -> bool:
+        """Whether the machine carries exactly this host already; it is started if it was off.
+
+        Raises:
+            PermanentError: it was made before and does not answer now; writing over it might lose a good host.
+        """
+        machine, host, stamp = machine_at(context, wanted), host_at(wanted), stamp_of(wanted)
+        made = await made_before(context, stamp)
+        if not seen.on:
+            await context.world.start(machine)
+        budgets = context.run.budgets
+        patience = budgets.ssh_seconds if made or deploy is not None or not seen.on else budgets.adoption_seconds
+        answering = await context.world.stamp_on_disk(host, within_seconds=patience)
+        if answering.stamp == stamp:
+            message = "adopted: it carries the stamp of this generation"
+            context.tell(Event(stage=self.stage, address=stamp.address, state="moving", message=message))
+            return True
+        if answering.stamp is None and made:
+            raise PermanentError(
+                f"{stamp.address}: machine {machine.serial} carries it, but it has not answered at "
+                f"{host.management_address} for {patience:.0f} s: {answering.reason}",
+                cure="see its console and its cabling; to have it written anew, clear its asset tag and run again",
+            )
+        return False
+
+    async def _deploy(self, context: Context, machine: MachineAt, inputs: Properties, stamp: Stamp) -> None:
+        """Order the deploy (or find it ordered), mark the machine, boot it, wait until its disk is written.
+
+        The order comes before the mark: a marked machine without an order was therefore deployed once.
+        """
+
+        def tell(message: str, fraction: float | None) -> None:
+            context.tell(
+                Event(stage=self.stage, address=stamp.address, state="moving", message=message, fraction=fraction)
+            )
+
+        wanted = HostInputs.model_validate(inputs)
+        await _moved(context, wanted, MachineState.DEPLOYING)
+        try:
+            deploy = await context.world.order(machine, inputs)
+            await context.world.set_asset_tag(machine, str(stamp))
+            if deploy.state == "waiting":
+                tell("booting the deploy image", None)
+                await context.world.boot_deploy(machine)
+            else:
+                tell(f"going on with its deploy ({deploy.state})", None)
+            await context.world.until_deployed(machine, tell)
+        except (PermanentError, TemporaryError) as error:
+            await _moved(context, wanted, MachineState.FAILED, reason=error.message)
+            raise
+        tell("booting from its own disk", 1.0)
+
+    async def _arrived(self, context: Context, host: HostAt, stamp: Stamp) -> None:
+        seconds = context.run.budgets.ssh_seconds
+        answering = await context.world.stamp_on_disk(host, within_seconds=seconds)
+        if answering.stamp is None:
+            raise PermanentError(
+                f"{stamp.address}: deployed, but it does not answer at {host.management_address} with its certificate "
+                f"within {seconds:.0f} s: {answering.reason}",
+                cure="see its console; 'pachon machine power' restarts it; the next run adopts it once it answers",
+            )
+        if answering.stamp != stamp:
+            raise PermanentError(
+                f"{stamp.address}: deployed, but the host at {host.management_address} says it is {answering.stamp}",
+                cure="check management addresses and cabling of both machines in the hardware tables",
+            )
+
+    async def read(self, context: Context, inputs: Properties) -> Found | None:
+        """The host by the machine's asset tag; of another generation if that is what stands there."""
+        wanted = HostInputs.model_validate(inputs)
+        seen = await context.world.inspect(machine_at(context, wanted))
+        tagged = parse_stamp(seen.asset_tag)
+        if tagged is None or tagged.address != wanted.address:
+            return None
+        found = {**inputs, "generation": tagged.generation}
+        return Found(found, {"adopted": True, "asset_tag": str(tagged), "on": seen.on})
+
+    async def update(self, context: Context, old: Properties, new: Properties) -> Properties:
+        """Start it if it is off, give it its new addresses; groups and enclave are only recorded here."""
+        before, wanted = HostInputs.model_validate(old), HostInputs.model_validate(new)
+        machine, host = machine_at(context, wanted), host_at(wanted)
+        seen = await context.world.inspect(machine)
+        if parse_stamp(seen.asset_tag) != stamp_of(wanted):
+            raise PermanentError(
+                f"{wanted.address}: machine {wanted.serial} carries {seen.asset_tag or 'no stamp'}, "
+                f"not {stamp_of(wanted)}",
+                cure="refresh the stack ('pachon plan --refresh'): the world has moved",
+            )
+        if not seen.on:
+            await context.world.start(machine)
+            await self._arrived(context, host, stamp_of(wanted))
+        if before.nics != wanted.nics:
+            call = {"nics": [nic.model_dump(mode="json") for nic in wanted.nics], **fencing(context)}
+            async with context.host_lock(host.name):
+                await context.world.run_program(host, "addresses", call)
+        return {"adopted": False, "asset_tag": seen.asset_tag, "on": True}
+
+    async def delete(self, context: Context, inputs: Properties) -> None:
+        """Switch it off, revoke its keys, and last take the stamp away; only if the stamp is exactly its own."""
+        wanted = HostInputs.model_validate(inputs)
+        machine = machine_at(context, wanted)
+        seen = await context.world.inspect(machine)
+        if parse_stamp(seen.asset_tag) != stamp_of(wanted):
+            return
+        await context.world.stop(machine)
+        await context.world.revoke(machine)
+        await context.world.set_asset_tag(machine, "")
+        await _moved(context, wanted, MachineState.AVAILABLE)
+
+
+def machine_at(context: Context, wanted: HostInputs) -> MachineAt:
+    """The machine under the host."""
+    return MachineAt(
+        site=wanted.site,
+        serial=wanted.serial,
+        rack=wanted.rack,
+        vendor=wanted.vendor,
+        model=wanted.model,
+        bmc_address=str(wanted.bmc_address),
+        pin=context.pin(wanted.serial, wanted.bmc_tls_sha256),
+    )
+
+
+def host_at(wanted: HostInputs) -> HostAt:
+    """How the host is spoken to."""
+    return HostAt(
+        site=wanted.site,
+        name=wanted.host,
+        domain=wanted.domain,
+        management_address=str(wanted.management_address),
+    )
+
+
+def stamp_of(wanted: HostInputs) -> Stamp:
+    """The stamp that the host is to carry."""
+    return Stamp(address=wanted.address, generation=wanted.generation)
+
+
+def fencing(context: Context) -> Properties:
+    """What a program on a host needs to turn away an older writer."""
+    return {"site": context.run.site, "fencing_token": context.run.fencing_token}
+
+
+def _refuse_foreign(context: Context, wanted: HostInputs, tagged: Stamp | None) -> None:
+    """Nothing, if the machine may be written over as far as its stamp says."""
+    if tagged is None or tagged == stamp_of(wanted):
+        return
+    if tagged.address != wanted.address:
+        raise RefusedError(
+            f"{wanted.address}: machine {wanted.serial} carries {tagged}",
+            cure=f"remove {tagged.address} first (drop it from the definition and apply), or choose another machine",
+        )
+    context.require_allowed(wanted.address, "delete", tagged.generation)
+
+
+async def made_before(context: Context, stamp: Stamp) -> bool:
+    """Whether an earlier step brought exactly this host up."""
+    from sqlalchemy.engine import Connection
+
+    from pachon.store.journal import made_in
+
+    def work(connection: Connection) -> bool:
+        return made_in(connection, stamp.address, stamp.generation)
+
+    return bool(await context.journal.write(work))
+
+
+async def _moved(context: Context, wanted: HostInputs, goal: MachineState, *, reason: str = "") -> None:
+    from sqlalchemy.engine import Connection
+
+    from pachon.store.machines import move_in
+
+    carries = goal is not MachineState.AVAILABLE
+
+    def work(connection: Connection) -> None:
+        move_in(
+            connection,
+            wanted.serial,
+            goal,
+            address=wanted.address if carries else "",
+            generation=wanted.generation if carries else "",
+            reason=reason,
+        )
+
+    await context.journal.write(work)

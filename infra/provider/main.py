@@ -1,0 +1,49 @@
+"""``pulumi-resource-pachon``: what the Pulumi engine starts. PACHON_RUN names the document of its run."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pachon.drivers.run_file import VARIABLE, RunFile, read_run_file
+from pachon.errors import PachonError, UsageError
+
+if TYPE_CHECKING:
+    from infra.provider.context import Context
+
+
+def context_of(run: RunFile) -> "Context":
+    """A context on the world that the run names."""
+    from infra.provider.context import Context
+
+    if run.world == "folder":
+        from infra.provider.folder import FolderWorld
+
+        return Context(run, FolderWorld(Path(run.folder)))
+    from infra.provider.racks import RackWorld
+
+    return Context(run, RackWorld(run))
+
+
+def main() -> None:
+    """Serve the engine; exit status 2 when not started by a run of ours."""
+    from infra.provider.server import serve
+
+    try:
+        named = os.environ.get(VARIABLE)
+        if not named:
+            raise UsageError(
+                f"pulumi-resource-pachon needs {VARIABLE}, the path of a run's document",
+                cure="run 'pachon up', or see stacks/README.md for 'pulumi up' by hand",
+            )
+        asyncio.run(serve(context_of(read_run_file(Path(named)))))
+    except PachonError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Network: the segment of an enclave at a site, as a bridge with its ports on each switch host.
+
+The stamp is the alias of the bridge link, kept also in the file that makes the bridge.
+"""
+
+import asyncio
+from typing import Any
+
+from infra.provider.context import Context
+from infra.provider.family import Found, Properties
+from infra.provider.host import fencing
+from infra.provider.inputs import NetworkInputs, Switch
+from infra.provider.world import HostAt
+from pachon.errors import PermanentError
+from pachon.model.hardware import Kind
+from pachon.model.stamp import Stamp, parse_stamp
+
+
+class Networks:
+    """The family."""
+
+    kind = Kind.NETWORK
+    stage = "network"
+    model = NetworkInputs
+
+    async def create(self, context: Context, inputs: Properties) -> Properties:
+        """Make the bridge on each switch, or find it made; verified by a read."""
+        wanted = NetworkInputs.model_validate(inputs)
+        answers = await asyncio.gather(*(self._apply(context, wanted, switch) for switch in wanted.switches))
+        return {"switches": {switch.host: answer for switch, answer in zip(wanted.switches, answers, strict=True)}}
+
+    async def read(self, context: Context, inputs: Properties) -> Found | None:
+        """The segment where a bridge carries its stamp; a switch without it is missing in what is found."""
+        wanted = NetworkInputs.model_validate(inputs)
+        answers = await asyncio.gather(*(self._call(context, wanted, switch, "read") for switch in wanted.switches))
+        standing: list[dict[str, Any]] = []
+        seen: Properties = {}
+        generation = ""
+        for switch, answer in zip(wanted.switches, answers, strict=True):
+            stamp = parse_stamp(str(answer.get("stamp", "")))
+            if stamp is not None and stamp.address == wanted.address:
+                generation = generation or stamp.generation
+                standing.append({**switch.model_dump(mode="json"), "ports": sorted(answer["ports"])})
+                seen[switch.host] = answer
+        if not standing:
+            return None
+        return Found({**inputs, "generation": generation, "switches": standing}, {"switches": seen})
+
+    async def update(self, context: Context, old: Properties, new: Properties) -> Properties:
+        """Change the ports; a switch that has no part in it any more loses its bridge."""
+        before, wanted = NetworkInputs.model_validate(old), NetworkInputs.model_validate(new)
+        kept = {switch.host for switch in wanted.switches}
+        gone = [switch for switch in before.switches if switch.host not in kept]
+        await asyncio.gather(*(self._call(context, before, switch, "remove") for switch in gone))
+        return await self.create(context, new)
+
+    async def delete(self, context: Context, inputs: Properties) -> None:
+        """Remove the bridges that carry exactly this stamp."""
+        wanted = NetworkInputs.model_validate(inputs)
+        await asyncio.gather(*(self._call(context, wanted, switch, "remove") for switch in wanted.switches))
+
+    async def _apply(self, context: Context, wanted: NetworkInputs, switch: Switch) -> dict[str, Any]:
+        answer = await self._call(context, wanted, switch, "apply")
+        if answer.get("stamp") != str(_stamp(wanted)) or sorted(answer["ports"]) != sorted(switch.ports):
+            raise PermanentError(
+                f"{wanted.address}: after its change, {wanted.bridge} on {switch.host} has ports "
+                f"{', '.join(answer.get('ports', [])) or 'none'} and stamp {answer.get('stamp') or 'none'}",
+                cure=f"see 'networkctl status {wanted.bridge}' on {switch.host}",
+            )
+        return answer
+
+    async def _call(self, context: Context, wanted: NetworkInputs, switch: Switch, verb: str) -> dict[str, Any]:
+        call = {
+            "verb": verb,
+            "stamp": str(_stamp(wanted)),
+            "bridge": wanted.bridge,
+            "ports": list(switch.ports),
+            **fencing(context),
+        }
+        host = HostAt(site=wanted.site, name=switch.host, domain="", management_address=str(switch.management_address))
+        async with context.host_lock(switch.host):
+            return await context.world.run_program(host, "segments", call)
+
+
+def _stamp(wanted: NetworkInputs) -> Stamp:
+    return Stamp(address=wanted.address, generation=wanted.generation)

@@ -1,0 +1,60 @@
+"""The engine's protocol, without the rest of the Pulumi SDK, and its values as plain Python ones.
+
+Importing ``pulumi`` costs half a second, which every operation would pay for a process that needs only the generated
+messages; so the packages above them are entered as empty ones here. Nothing else in this process imports pulumi.
+"""
+
+import importlib.util
+import sys
+import types
+from typing import Any
+
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # its stubs are not in the lock
+
+
+def _enter_empty_packages() -> None:
+    spec = importlib.util.find_spec("pulumi")
+    if "pulumi" in sys.modules or spec is None or not spec.submodule_search_locations:
+        return
+    for name, tail in (("pulumi", ""), ("pulumi.runtime", "/runtime")):
+        package = types.ModuleType(name)
+        package.__path__ = [f"{folder}{tail}" for folder in spec.submodule_search_locations]
+        sys.modules[name] = package
+
+
+_enter_empty_packages()
+
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc  # noqa: E402 - after the packages above
+
+__all__ = ["plugin_pb2", "provider_pb2", "provider_pb2_grpc", "to_python", "to_struct"]
+
+Properties = dict[str, Any]
+
+
+def to_python(message: struct_pb2.Struct) -> Properties:
+    """The properties as plain values; whole numbers come back as integers (the wire knows floats only)."""
+    return {key: _value(value) for key, value in message.fields.items()}
+
+
+def _value(value: struct_pb2.Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return to_python(value.struct_value)
+        case "list_value":
+            return [_value(element) for element in value.list_value.values]
+        case _:
+            return None
+
+
+def to_struct(properties: Properties) -> struct_pb2.Struct:
+    """The properties as the engine wants them."""
+    message = struct_pb2.Struct()
+    message.update(properties)
+    return message

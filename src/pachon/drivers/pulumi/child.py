@@ -1,0 +1,228 @@
+"""One operation of the engine, inside the process that was started for it: the SDK keeps global state.
+
+Reads a request, carries it out by the Automation API with an inline program, writes the answer. Everything it starts
+dies with the controller: a thread watches for that.
+"""
+
+import importlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pachon.drivers.pulumi import locks
+from pachon.drivers.pulumi.answers import Exported, Failure, PlannedAction
+from pachon.drivers.pulumi.listening import Listener, address_of
+from pachon.errors import PachonError, PermanentError, RefusedError
+from pachon.model.base import Frozen
+from pachon.model.facility import Facility
+from pachon.model.hardware import ImageFacts
+from pachon.processes import run_group
+
+Verb = Literal["preview", "up", "refresh", "destroy", "import", "export"]
+WATCH_SECONDS = 0.3
+
+
+class Request(Frozen):
+    """What the process is to do."""
+
+    verb: Verb
+    project: str
+    stack: str
+    program: str
+    """Module whose ``program(facility, site, images)`` declares the stack."""
+    arguments: str
+    """File with facility, site and images."""
+    pulumi: str
+    """The CLI."""
+    work: str
+    """Folder of the stack's settings."""
+    home: str
+    backend: str
+    """Folder of a file backend, or empty for another one."""
+    run_id: str
+    leased: bool
+    """Whether we hold the site's lease, without which no stale lock is cleared."""
+    refresh: bool = False
+    parallel: int
+    imports: tuple[tuple[str, str], ...] = ()
+    """(token, address) of each resource to import."""
+    answer: str
+    """File that takes the answer."""
+
+
+class Answer(Frozen):
+    """What came of it."""
+
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    actions: tuple[PlannedAction, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    said: tuple[str, ...] = ()
+    resources: tuple[Exported, ...] = ()
+    error: Failure | None = None
+    """What kept the operation from being carried out at all."""
+
+
+def main(path: Path) -> None:
+    """Carry out the request in that file."""
+    request = Request.model_validate_json(path.read_text())
+    run_group.enter(request.run_id)
+    threading.Thread(target=_die_with, args=(os.getppid(), request.run_id), daemon=True).start()
+    try:
+        answer = _perform(request)
+    except PachonError as error:
+        failure = Failure(address="", error=type(error).__name__, message=error.message, cure=error.cure)
+        answer = Answer(error=failure)
+    target = Path(request.answer)
+    temporary = target.with_suffix(".new")
+    temporary.write_text(answer.model_dump_json())
+    temporary.replace(target)
+
+
+def _die_with(parent: int, run_id: str) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    run_group.end(run_id)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _perform(request: Request) -> Answer:
+    from pulumi.automation.errors import CommandError, ConcurrentUpdateError
+
+    stack = _stack(request)
+    listener = Listener()
+    try:
+        if request.leased and request.verb not in ("preview", "export"):
+            _clear(request, stack)
+        match request.verb:
+            case "export":
+                return Answer(resources=_exported(stack.export_stack().deployment))
+            case "import":
+                return _import(request, stack)
+            case _:
+                _operation(request, stack)(on_event=listener, parallel=request.parallel)
+    except ConcurrentUpdateError as error:
+        raise RefusedError(
+            f"stack {request.project}/{request.stack} is locked in its backend: {error}",
+            cure="another controller writes to it; if that is surely not so, run 'pulumi cancel' on the stack",
+        ) from error
+    except CommandError as error:
+        if not listener.failed and not listener.said:
+            raise PermanentError(
+                f"pulumi {request.verb} of {request.project}/{request.stack} failed: {_tail(str(error))}",
+                cure="see the message; 'pachon doctor' checks the programs",
+            ) from error
+    return Answer(
+        outputs=listener.outputs,
+        actions=listener.actions(),
+        failures=tuple(listener.failed.values()),
+        said=tuple(text for text in listener.said if listener.failed == {} or "failed" not in text),
+    )
+
+
+def _operation(request: Request, stack: Any) -> Callable[..., Any]:
+    match request.verb:
+        case "preview":
+            return partial(stack.preview, refresh=request.refresh or None)
+        case "up":
+            return partial(stack.up, continue_on_error=True, refresh=request.refresh or None)
+        case "refresh":
+            return partial(stack.refresh)
+        case "destroy":
+            return partial(stack.destroy, continue_on_error=True)
+        case _:
+            raise PermanentError(f"there is no operation {request.verb}", cure="this is a fault of Pachon: report it")
+
+
+def _stack(request: Request) -> Any:
+    """The stack, made if it is new; without the CLI's help where the file backend shows that it is there."""
+    from pulumi import automation
+    from pulumi.automation import LocalWorkspace, ProjectSettings, PulumiCommand
+    from pulumi.automation._stack import StackInitMode
+    from semver import VersionInfo
+
+    class Command(PulumiCommand):
+        def __init__(self, path: str) -> None:
+            self.command = path
+            self.version = VersionInfo.parse("3.250.0")  # checked where the program was found
+
+    class Quick(automation.Stack):
+        """Leaves out three CLI calls after each operation: outputs come by event, the summary is not used."""
+
+        def __init__(self, name: str, workspace: LocalWorkspace) -> None:
+            self.name = name
+            self.workspace = workspace
+            self._mode = StackInitMode.SELECT
+
+        def outputs(self) -> dict[str, Any]:
+            return {}
+
+        def info(self, show_secrets: bool = True) -> Any:
+            return object()
+
+    arguments = json.loads(Path(request.arguments).read_text())
+    facility = Facility.model_validate(arguments["facility"])
+    images = {flavour: ImageFacts.model_validate(facts) for flavour, facts in arguments["images"].items()}
+    module = importlib.import_module(request.program)
+    workspace = LocalWorkspace(
+        work_dir=request.work,
+        pulumi_home=request.home,
+        program=lambda: module.program(facility, arguments["site"], images),
+        secrets_provider="passphrase",
+        project_settings=ProjectSettings(name=request.project, runtime="python"),
+        pulumi_command=Command(request.pulumi),
+    )
+    name = f"organization/{request.project}/{request.stack}" if request.backend else request.stack
+    settings = Path(request.work) / f"Pulumi.{request.stack}.yaml"
+    known = request.backend and locks.state_file(Path(request.backend), request.project, request.stack).exists()
+    if not (known and settings.exists()):
+        automation.Stack.create_or_select(name, workspace)
+    return Quick(name, workspace)
+
+
+def _clear(request: Request, stack: Any) -> None:
+    """Clear what a dead engine left: its lock, and operations that it calls pending (our journal knows better)."""
+    if not request.backend:
+        return
+    backend = Path(request.backend)
+    if locks.stale(backend, request.project, request.stack):
+        stack.cancel()
+        for path in locks.locks_of(backend, request.project, request.stack):
+            path.unlink(missing_ok=True)
+    if locks.pending(backend, request.project, request.stack):
+        deployment = stack.export_stack()
+        deployment.deployment["pending_operations"] = []
+        stack.import_stack(deployment)
+
+
+def _import(request: Request, stack: Any) -> Answer:
+    resources = [
+        {"type": token, "name": address, "id": address, "version": "0.1.0"} for token, address in request.imports
+    ]
+    stack.import_resources(resources=resources, protect=False, generate_code=False)
+    return Answer(resources=_exported(stack.export_stack().deployment))
+
+
+def _exported(deployment: Any) -> tuple[Exported, ...]:
+    return tuple(
+        Exported(
+            urn=resource["urn"],
+            kind=resource["type"],
+            address=address_of(resource["urn"]),
+            generation=str(resource.get("inputs", {}).get("generation", "")),
+            inputs=resource.get("inputs", {}),
+        )
+        for resource in (deployment or {}).get("resources") or []
+        if resource["type"].startswith("pachon:") and not resource["type"].startswith("pachon:components:")
+    )
+
+
+def _tail(text: str) -> str:
+    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-1500:]

@@ -1,0 +1,117 @@
+"""Reads the engine's events into our values. Events are data from the engine; no screen text is parsed."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pachon.drivers.pulumi.answers import Change, Failure, PlannedAction, Verb
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import EngineEvent, StepEventMetadata
+
+_VERBS: dict[str, Verb] = {
+    "same": "none",
+    "create": "create",
+    "update": "update",
+    "replace": "replace",
+    "delete": "delete",
+    "import": "create",
+    "import-replacement": "replace",
+    "read": "none",
+    "refresh": "none",
+}
+_PARTS = frozenset({"create-replacement", "delete-replaced", "discard-replaced", "remove-pending-replace"})
+"""Steps of a replacement, which is told once."""
+
+_OURS = "pachon:"
+_COMPONENTS = "pachon:components:"
+_STACK = "pulumi:pulumi:Stack"
+
+
+class Listener:
+    """Gathers what one operation tells. Called from the SDK's thread, one event at a time."""
+
+    def __init__(self) -> None:
+        self.planned: dict[str, PlannedAction] = {}
+        self.outputs: dict[str, Any] = {}
+        self.failed: dict[str, Failure] = {}
+        self.said: list[str] = []
+
+    def __call__(self, event: "EngineEvent") -> None:
+        """Take in one event."""
+        if event.resource_pre_event is not None:
+            self._step(event.resource_pre_event.metadata)
+        elif event.res_outputs_event is not None:
+            metadata = event.res_outputs_event.metadata
+            if metadata.type == _STACK and metadata.new is not None:
+                self.outputs = dict(metadata.new.outputs or {})
+            self._step(metadata)
+        elif event.res_op_failed_event is not None:
+            self._fail(event.res_op_failed_event.metadata)
+        elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
+            self._diagnose(event.diagnostic_event.urn or "", event.diagnostic_event.message)
+
+    def actions(self) -> tuple[PlannedAction, ...]:
+        """What was planned or done, without what failed, by address."""
+        return tuple(self.planned[key] for key in sorted(self.planned) if key not in self.failed)
+
+    def _step(self, metadata: "StepEventMetadata") -> None:
+        op = str(getattr(metadata.op, "value", metadata.op))
+        if not metadata.type.startswith(_OURS) or metadata.type.startswith(_COMPONENTS) or op in _PARTS:
+            return
+        address = address_of(metadata.urn)
+        known = self.planned.get(address)
+        verb = _VERBS.get(op, "unknown")
+        if known is not None and known.verb != "none" and verb == "none":
+            return  # a refresh's "none" after what was found
+        old = dict(metadata.old.inputs or {}) if metadata.old is not None else {}
+        new = dict(metadata.new.inputs or {}) if metadata.new is not None else {}
+        self.planned[address] = PlannedAction(
+            address=address,
+            kind=metadata.type,
+            verb=verb,
+            reason=_reason(verb, old, new),
+            generation=str((old if verb == "delete" else new).get("generation", "")),
+            previous_generation=str(old.get("generation", "")),
+            changes=_changes(old, new) if verb in ("update", "replace") else (),
+        )
+
+    def _fail(self, metadata: "StepEventMetadata") -> None:
+        address = address_of(metadata.urn)
+        self.failed.setdefault(
+            address, Failure(address=address, error="PermanentError", message=f"{metadata.op} failed")
+        )
+
+    def _diagnose(self, urn: str, message: str) -> None:
+        text = " ".join(message.split())
+        if urn and _OURS in urn and _COMPONENTS not in urn.rpartition("::")[0].rpartition("$")[2]:
+            address = address_of(urn)
+            self.failed[address] = Failure(address=address, error="PermanentError", message=text)
+        else:
+            self.said.append(text)
+
+
+def address_of(urn: str) -> str:
+    """Our address of the resource with that URN (its name)."""
+    return urn.rpartition("::")[2]
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return tuple(Change(key=key, before=old.get(key), after=new.get(key)) for key in keys if not key.startswith("__"))
+
+
+def _reason(verb: Verb, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    changed = ", ".join(change.key for change in _changes(old, new) if change.key != "generation")
+    match verb:
+        case "create":
+            return "in the definition, not yet in the world as far as is known"
+        case "update":
+            return f"{changed} changed" if changed else "the world has drifted: it is off"
+        case "replace":
+            return f"{changed or 'its generation'} changed, which cannot be done in place"
+        case "delete":
+            return "no longer in the definition"
+        case "none":
+            return "as it was left"
+        case "unknown":
+            return "the engine cannot tell"

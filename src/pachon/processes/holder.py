@@ -1,0 +1,67 @@
+"""Who holds a lease: a process, told apart from every other that ever had or will have its number."""
+
+import getpass
+import os
+import socket
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Holder(BaseModel):
+    """A process on a machine in one of its boots."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    user: str
+    machine: str
+    """Host name of the controller."""
+    boot_id: str
+    pid_namespace: str
+    """Process numbers mean nothing in another one (a container)."""
+    pid: int
+    started_ticks: int
+    """Start of the process in clock ticks after the boot."""
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.machine} (process {self.pid})"
+
+
+def this_process() -> Holder:
+    """The calling process."""
+    return Holder(
+        user=getpass.getuser(),
+        machine=socket.gethostname(),
+        boot_id=_boot_id(),
+        pid_namespace=_pid_namespace(),
+        pid=os.getpid(),
+        started_ticks=started_ticks(os.getpid()) or 0,
+    )
+
+
+def started_ticks(pid: int) -> int | None:
+    """When that process started, in ticks after the boot; None if there is none (or only its zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def proven_dead(holder: Holder) -> bool:
+    """Whether this machine can prove that the holder runs no more; False also when it cannot tell."""
+    if holder.machine != socket.gethostname():
+        return False
+    if holder.boot_id != _boot_id():
+        return True
+    if holder.pid_namespace != _pid_namespace():
+        return False
+    return started_ticks(holder.pid) != holder.started_ticks
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _pid_namespace() -> str:
+    return str(Path("/proc/self/ns/pid").readlink())

@@ -1,0 +1,1 @@
+"""The control layer's own database: runs, steps, leases, machines, allocations, receipts."""

@@ -1,0 +1,182 @@
+"""Intent before effect, receipt after: what was begun, under which run and token, and how it ended.
+
+Writers hand their entries to one thread, which commits all that wait in one transaction: two hundred resources at
+once cost a handful of disk flushes.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar, cast
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from pachon.errors import PachonError
+from pachon.store.database import Store
+from pachon.store.lease import require
+from pachon.store.tables import steps
+
+Verb = Literal["create", "update", "delete"]
+Outcome = Literal["done", "failed"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The last step known of an address, of which something may stand in the world."""
+
+    address: str
+    kind: str
+    verb: Verb
+    generation: str
+    inputs: dict[str, Any]
+    run_id: str
+    outcome: Outcome | None
+    """None: begun, and never heard of again (its run was killed)."""
+
+
+class Journal:
+    """The journal of one site, written under one lease."""
+
+    def __init__(self, store: Store, *, site: str, run_id: str, fencing_token: int) -> None:
+        self._store = store
+        self._site = site
+        self._run_id = run_id
+        self._token = fencing_token
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
+        self._thread.start()
+
+    async def intend(self, address: str, verb: Verb, *, kind: str, generation: str, inputs: dict[str, Any]) -> int:
+        """Number of the step whose intent is now on disk.
+
+        Raises:
+            RefusedError: a later writer has taken the site's lease.
+        """
+        values = {
+            "run_id": self._run_id,
+            "site": self._site,
+            "address": address,
+            "kind": kind,
+            "verb": verb,
+            "generation": generation,
+            "fencing_token": self._token,
+            "inputs": inputs,
+            "intended_at": datetime.now(UTC),
+            "message": "",
+        }
+
+        def work(connection: Connection) -> int:
+            key = connection.execute(insert(steps).values(**values)).inserted_primary_key
+            return int(key[0]) if key is not None else 0
+
+        return await self.write(work)
+
+    async def finish(self, step: int, outcome: Outcome, message: str = "") -> None:
+        """Put the end of a step on disk."""
+        values = {"ended_at": datetime.now(UTC), "outcome": outcome, "message": message}
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(steps).where(steps.c.id == step).values(**values))
+
+        await self.write(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` answers, once it is committed under our lease together with whatever else waits."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.put(_Job(work, loop, future))
+        return cast(T, await future)
+
+    def close(self) -> None:
+        """Write what waits, then end the thread."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        last = False
+        while not last:
+            batch = [self._waiting.get()]
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    batch.append(self._waiting.get_nowait())
+            last = None in batch
+            self._commit([job for job in batch if job is not None])
+
+    def _commit(self, jobs: list["_Job"]) -> None:
+        answers: list[tuple[_Job, Any]] = []
+        try:
+            with self._store.transaction() as connection:
+                require(connection, self._site, self._token)
+                for job in jobs:
+                    try:
+                        with connection.begin_nested():
+                            answers.append((job, job.work(connection)))
+                    except PachonError as error:
+                        answers.append((job, error))
+        except Exception as error:  # whatever it is, it is for the waiting callers
+            answers = [(job, error) for job in jobs]
+        for job, answer in answers:
+            job.settle(answer)
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Callable[[Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Any]"
+
+    def settle(self, answer: Any) -> None:
+        def tell() -> None:
+            if self.future.done():
+                return
+            if isinstance(answer, Exception):
+                self.future.set_exception(answer)
+            else:
+                self.future.set_result(answer)
+
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+            self.loop.call_soon_threadsafe(tell)
+
+
+def made_in(connection: Connection, address: str, generation: str) -> bool:
+    """Whether a create of exactly this generation ever ended well."""
+    query = select(steps.c.id).where(
+        steps.c.address == address,
+        steps.c.generation == generation,
+        steps.c.verb == "create",
+        steps.c.outcome == "done",
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def standing(store: Store, site: str) -> list[Entry]:
+    """What may stand in the world by our doing: each address whose last step is not a delete that ended well."""
+    newest = select(func.max(steps.c.id)).where(steps.c.site == site).group_by(steps.c.address)
+    with store.transaction() as connection:
+        rows = connection.execute(select(steps).where(steps.c.id.in_(newest)).order_by(steps.c.address)).all()
+    return [
+        Entry(
+            address=row.address,
+            kind=row.kind,
+            verb=row.verb,
+            generation=row.generation,
+            inputs=dict(row.inputs),
+            run_id=row.run_id,
+            outcome=row.outcome,
+        )
+        for row in rows
+        if not (row.verb == "delete" and row.outcome == "done")
+    ]
+
+
+def count_steps(store: Store, site: str, *, address: str = "") -> int:
+    """How many steps were begun at the site, or at one address of it."""
+    query = select(func.count()).select_from(steps).where(steps.c.site == site)
+    with store.transaction() as connection:
+        return int(connection.execute(query.where(steps.c.address == address) if address else query).scalar_one())

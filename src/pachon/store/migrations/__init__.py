@@ -1,0 +1,1 @@
+"""How a store came to have its tables."""

@@ -1,0 +1,20 @@
+"""The compute stack: the machines of a site and the hosts on them."""
+
+from collections.abc import Mapping
+
+import pulumi
+
+from infra.components.layers import Compute, LayerArgs
+from pachon.model.facility import Facility
+from pachon.model.hardware import ImageFacts, inputs_of
+from pachon.model.stack_documents import StackDocument
+
+Document = StackDocument
+"""Type of the one output, ``document``."""
+
+
+def program(facility: Facility, site: str, images: Mapping[str, ImageFacts]) -> None:
+    """Declare the stack; ``images`` by flavour."""
+    resources = inputs_of(facility, site, images)["compute"]
+    layer = Compute(LayerArgs(facility=facility.name, site=site, resources=resources))
+    pulumi.export("document", layer.document)

@@ -1,0 +1,6 @@
+"""``pulumi up`` in this folder; see ../README.md for what it needs."""
+
+from stacks.by_hand import arguments
+from stacks.network import program
+
+program(*arguments())
