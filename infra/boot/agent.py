@@ -41,6 +41,8 @@ F_SETPIPE_SZ = 1031
 PATIENCE_SECONDS = 120.0
 IMAGE_TRIES = 4
 WORK = Path("/run/pachon")
+NODES = Path("/dev/pachon")
+"""Device nodes made here; /run may be mounted without devices."""
 NO_DISKS = re.compile(r"^(loop|ram|zram|sr|fd|dm-|md|nbd)")
 
 
@@ -324,7 +326,8 @@ def node_of(disk: str, number: int) -> str:
         for entry in base.glob("*/partition"):
             if read(entry) == str(number):
                 major, minor = read(entry.parent / "dev").split(":")
-                node = WORK / f"{Path(disk).name}-part{number}"
+                node = NODES / f"{Path(disk).name}-part{number}"
+                NODES.mkdir(exist_ok=True)
                 node.unlink(missing_ok=True)
                 os.mknod(node, stat.S_IFBLK | 0o600, os.makedev(int(major), int(minor)))
                 return str(node)

@@ -17,6 +17,7 @@ MIB = 1 << 20
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A disk of 600 MiB with old content."""
     monkeypatch.setattr(agent, "WORK", tmp_path)
+    monkeypatch.setattr(agent, "NODES", tmp_path)
     file = tmp_path / "disk.img"
     with file.open("wb") as content:
         content.write(b"old" * MIB)
