@@ -1,6 +1,7 @@
 """Whatever stands in the files: a facility or complaints, never another exception, never a long wait."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
         at = chance.randrange(len(data) + 1)
         until = min(len(data), at + chance.randint(0, 12))
         lines = data.splitlines(keepends=True)
-        match chance.randrange(6):
+        match chance.randrange(12):
             case 0:
                 data = data[:at] + data[until:]
             case 1:
@@ -160,9 +161,14 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
             case 4 if lines:
                 line = chance.choice(lines)
                 data = b"".join([*lines, line])
-            case _:
+            case 5:
                 chance.shuffle(lines)
                 data = data[: at or None] if chance.random() < 0.5 else b"".join(lines)
+            case _:
+                words = list(re.finditer(rb"[A-Za-z0-9_./:-]+", data))
+                if words:
+                    out, into = chance.choice(words), chance.choice(words)
+                    data = data[: out.start()] + into[0] + data[out.end() :]
     return data
 
 

@@ -69,7 +69,9 @@ def _cells(table: Table[Row], text: str, row_type: type[Row]) -> tuple[list[dict
             elif len(cells) != len(header):
                 wrong = f"{len(cells)} cells in a table of {len(header)} columns"
                 table.broken.add(cells[0].strip())
-                table.complaints.append(Complaint(table.path, reader.line_num, wrong, "write one for each column of line 1"))
+                table.complaints.append(
+                    Complaint(table.path, reader.line_num, wrong, "write one for each column of line 1")
+                )
             else:
                 raw.append(dict(zip(header, map(str.strip, cells), strict=True)))
                 lines.append(reader.line_num)
