@@ -8,6 +8,7 @@ import pytest
 from pachon.checks import check
 from pachon.checks.addresses import reserved_by_lab
 from pachon.checks.sizes import FLAVOURS, GROUPS
+from pachon.checks.spelling import nearest
 from pachon.checks.storage import capacity_gib
 from pachon.definition import load
 from pachon.model.facility import Disk, Facility, Flow, StoragePool
@@ -80,3 +81,25 @@ def test_space_of_a_pool_is_what_can_be_kept_twice(
 
 def test_every_flavour_and_group_asks_for_something() -> None:
     assert all(least.memory_mib and least.system_disk_gib for least in (*FLAVOURS.values(), *GROUPS.values()))
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("A0012", "A012"),
+        ("A12", "A012"),
+        ("A01Z", "A010"),
+        ("0A12", "A012"),
+        ("A102", "A002"),
+        ("nothing", None),
+        ("x" * 9999, None),
+    ],
+)
+def test_among_very_many_names_only_one_slip_is_guessed(word: str, meant: str | None) -> None:
+    known = {f"A{number:03d}" for number in range(100)} | {f"other-{number}" for number in range(5000)}
+    assert nearest(word, known) == meant
+
+
+def test_among_few_names_the_nearest_is_guessed() -> None:
+    assert nearest("provisionning", ["provisioning", "production"]) == "provisioning"
+    assert nearest("zzz", ["provisioning", "production"]) is None

@@ -46,9 +46,11 @@ def cables(facility: Facility) -> Iterator[Note]:
     """Cables whose ends are not there or are used twice."""
     for site in facility.sites:
         claims: list[Claim] = []
+        nics = {(machine.serial, nic.name) for machine in site.machines for nic in machine.nics}
+        ports = _ports(site)
         for cable in site.cables:
             address = subject(site.name, "cable", cable.machine, cable.nic)
-            if not _in_order(site, cable):
+            if (cable.machine, cable.nic) not in nics or (cable.switch, cable.port) not in ports:
                 yield from _own_end(site, cable, address)
                 yield from _port(site, cable, address)
             claims.append(Claim((cable.machine, cable.nic), address, "nic"))
@@ -65,13 +67,12 @@ def cables(facility: Facility) -> Iterator[Note]:
                 yield Note(address, wrong, "a port takes one cable", key)
 
 
-def _in_order(site: Site, cable: Cable) -> bool:
-    """Whether both ends are plainly there; for what is not, the slower functions say why."""
-    machine = site.machine_by_serial.get(cable.machine)
-    if machine is None or all(nic.name != cable.nic for nic in machine.nics):
-        return False
-    switch = site.machine_by_serial.get(cable.switch)
-    return switch is not None and any(nic.name == cable.port for nic in switch.nics[1:])
+def _ports(site: Site) -> set[tuple[str, str]]:
+    """All ports of all switches: for cables that end elsewhere, the slower functions say why."""
+    data = {(machine.serial, nic.name) for machine in site.machines for nic in machine.nics[1:]}
+    return data | {
+        (switch.name, f"p{port}") for switch in site.unmanaged_switches for port in range(1, switch.ports + 1)
+    }
 
 
 def _seat(site: Site, machine: Machine, heights: dict[str, int]) -> Iterator[Note]:

@@ -1,10 +1,11 @@
 """What a check has to say: a note about one address, from which the definition finds file and line."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, NamedTuple
+
+from pachon.checks.spelling import did_you_mean
 
 ANYTHING = "*"
 
@@ -58,7 +59,6 @@ def _said(value: Hashable) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def near(name: str, known: Iterable[str], *, otherwise: str) -> str:
+def near(name: str, known: Collection[str], *, otherwise: str) -> str:
     """``did you mean 'x'?`` when a known name is near, else what is given."""
-    found = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return f"did you mean {found[0]!r}?" if found else otherwise
+    return did_you_mean(name, known) or otherwise

@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field, StrictBool
 
 from pachon import places
+from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import read_document
 from pachon.definition.sources import shown_path, typed
-from pachon.definition.wording import did_you_mean
 from pachon.definition.written import NEED, PORT, PROOF, Name, Text, Written
 from pachon.errors import Complaint, DefinitionError
 from pachon.model.service import Endpoint, Owners, Service, ServiceGroup, Tier

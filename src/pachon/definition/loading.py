@@ -8,13 +8,14 @@ from pathlib import Path
 from pachon import places
 from pachon.checks import Note, check
 from pachon.checks.notes import ANYTHING
+from pachon.checks.spelling import did_you_mean
 from pachon.definition.catalogue import CATALOGUE
 from pachon.definition.catalogue import read as read_catalogue
 from pachon.definition.documents import EVERYTHING
 from pachon.definition.lines import Lines
 from pachon.definition.resolving import resolve
 from pachon.definition.sources import Sources, read_sources, shown_path
-from pachon.definition.wording import did_you_mean, shown
+from pachon.definition.wording import shown
 from pachon.definition.written import NAME
 from pachon.errors import Complaint, DefinitionError, UsageError
 from pachon.model.facility import Facility, HostName, Serial

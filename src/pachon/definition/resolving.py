@@ -10,9 +10,10 @@ from ipaddress import IPv4Address
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pachon import allocation
+from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import EVERYTHING
 from pachon.definition.sources import SiteSources, Sources
-from pachon.definition.wording import did_you_mean, shown
+from pachon.definition.wording import shown
 from pachon.definition.written import WrittenPool, WrittenSite
 from pachon.errors import Complaint
 from pachon.model.facility import (

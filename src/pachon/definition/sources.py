@@ -8,9 +8,10 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import EVERYTHING, Document, Location, read_document
 from pachon.definition.tables import Table, read_table
-from pachon.definition.wording import complain, did_you_mean, worth_telling
+from pachon.definition.wording import complain, worth_telling
 from pachon.definition.written import (
     NAME,
     TABLES,

@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import EVERYTHING, read_text
-from pachon.definition.wording import complain, did_you_mean
+from pachon.definition.wording import complain
 from pachon.definition.written import Written
 from pachon.errors import Complaint
 

@@ -1,15 +1,15 @@
 """Complaints in people's words: what a validator found, as what is wrong and what would be right."""
 
-import difflib
 import re
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from pachon.checks.spelling import did_you_mean
 from pachon.definition.written import WHAT_MATCHES
 
 UNITS = {
@@ -24,12 +24,6 @@ UNITS = {
 }
 """The unit that the end of a field's name stands for."""
 NUMBER_WITH_UNIT = re.compile(r"\s*([0-9]{1,12})(\.[0-9]+)?\s*([A-Za-z/]{1,12})\s*")
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """``did you mean 'x'?`` when a known word is near, else nothing."""
-    near = difflib.get_close_matches(word[:60], sorted(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def shown(value: object) -> str:
