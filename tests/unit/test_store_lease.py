@@ -1,0 +1,183 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from pachon.errors import LeaseHeldError, RefusedError
+from pachon.processes import run_group
+from pachon.processes.holder import proven_dead, started_ticks, this_process
+from pachon.store.database import Store, open_store
+from pachon.store.lease import acquire, heartbeat, hold, holder_of, release, require
+from pachon.store.tables import leases
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from pachon.store.database import open_store
+from pachon.store.lease import acquire
+lease = acquire(open_store(Path(sys.argv[1])), "base", facility="f", command="pachon up", run_id=sys.argv[2])
+print(lease.fencing_token, flush=True)
+time.sleep(600)
+"""
+
+RACER = """
+import sys
+from pathlib import Path
+from pachon.errors import LeaseHeldError
+from pachon.store.database import open_store
+from pachon.store.lease import acquire
+try:
+    print(acquire(open_store(Path(sys.argv[1])), "base", facility="f", command="race").fencing_token)
+except LeaseHeldError:
+    print("held")
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Store:
+    return open_store(path)
+
+
+def start_holder(path: Path, run_id: str) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path), run_id], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "1"
+    return process
+
+
+def test_a_second_writer_is_told_who_holds_the_site_since_when_and_what_lifts_it(path: Path, store: Store) -> None:
+    holder = start_holder(path, "run-a")
+    try:
+        with pytest.raises(LeaseHeldError) as caught:
+            acquire(store, "base", facility="f", command="other")
+        told = str(caught.value)
+        assert f"process {holder.pid}" in told
+        assert "since 20" in told
+        assert "pachon up" in told
+        assert "takes the lease over by itself" in told
+        held = holder_of(store, "base")
+        assert held is not None
+        assert not held.dead
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_the_lease_of_a_dead_process_is_taken_over_and_its_token_is_refused_from_then_on(
+    path: Path, store: Store
+) -> None:
+    holder = start_holder(path, "run-b")
+    holder.kill()
+    holder.wait()
+    lease = acquire(store, "base", facility="f", command="next")
+    assert lease.fencing_token == 2
+    assert lease.took_over == "run-b"
+    with store.transaction() as connection:
+        require(connection, "base", 2)
+        with pytest.raises(RefusedError, match="no longer holds"):
+            require(connection, "base", 1)
+
+
+def test_what_a_dead_run_left_running_is_killed_before_the_lease_changes_hands(path: Path, store: Store) -> None:
+    run_id = f"run-left-{os.getpid()}"
+    holder = start_holder(path, run_id)
+    left = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"],
+        env={**os.environ, **run_group.marked(run_id)},
+        start_new_session=True,
+    )
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    try:
+        holder.kill()
+        holder.wait()
+        acquire(store, "base", facility="f", command="next")
+        assert left.wait(timeout=20) != 0
+        assert stranger.poll() is None
+    finally:
+        for process in (left, stranger):
+            process.kill()
+            process.wait()
+
+
+def test_of_many_that_come_at_once_exactly_one_gets_the_lease(path: Path, store: Store) -> None:
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    answers = []
+    for racer in racers:
+        assert racer.stdout is not None
+        answers.append(racer.stdout.readline().strip())
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.close()
+        racer.wait()
+    assert sorted(answers) == ["1", "held", "held", "held"]
+
+
+def test_a_lease_held_on_another_controller_is_taken_over_only_after_it_has_expired(store: Store) -> None:
+    acquire(store, "base", facility="f", command="far away")
+    elsewhere = {**this_process().model_dump(), "machine": "elsewhere", "boot_id": "other"}
+    with store.transaction() as connection:
+        connection.execute(update(leases).values(holder=elsewhere))
+    with pytest.raises(LeaseHeldError, match="elsewhere"):
+        acquire(store, "base", facility="f", command="next")
+    with store.transaction() as connection:
+        connection.execute(update(leases).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+    assert acquire(store, "base", facility="f", command="next").fencing_token == 2
+
+
+def test_a_holder_of_an_earlier_boot_and_one_whose_number_was_given_away_are_dead() -> None:
+    me = this_process()
+    assert not proven_dead(me)
+    assert proven_dead(me.model_copy(update={"boot_id": "earlier"}))
+    assert proven_dead(me.model_copy(update={"started_ticks": me.started_ticks - 1}))
+    assert not proven_dead(me.model_copy(update={"machine": "elsewhere", "boot_id": "earlier"}))
+    assert not proven_dead(me.model_copy(update={"pid_namespace": "pid:[1]", "started_ticks": 1}))
+
+
+def test_a_zombie_counts_as_gone() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    deadline = time.monotonic() + 20
+    while started_ticks(child.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert started_ticks(child.pid) is None
+    child.wait()
+
+
+def test_a_released_lease_is_free_and_heartbeats_of_its_old_holder_are_refused(store: Store) -> None:
+    with hold(store, "base", facility="f", command="one") as lease:
+        heartbeat(store, lease)
+    assert holder_of(store, "base") is None
+    with pytest.raises(RefusedError):
+        heartbeat(store, lease)
+    again = acquire(store, "base", facility="f", command="two")
+    assert again.fencing_token == lease.fencing_token + 1
+    assert again.took_over == ""
+
+
+def test_a_release_by_a_writer_that_was_overtaken_changes_nothing(store: Store) -> None:
+    lease = acquire(store, "base", facility="f", command="one")
+    dead = {**json.loads(this_process().model_dump_json()), "boot_id": "earlier"}
+    with store.transaction() as connection:
+        connection.execute(update(leases).values(holder=dead))
+    newer = acquire(store, "base", facility="f", command="two")
+    release(store, lease, "done")
+    with store.transaction() as connection:
+        require(connection, "base", newer.fencing_token)
