@@ -184,11 +184,17 @@ class Keeper:
         """Carry out one command; the outcome that it forces, if it does."""
         match number:
             case signal.SIGUSR1 | signal.SIGUSR2:
-                self._group.kill()
+                self._pull_plug(child)
                 return Outcome.OFF if number == signal.SIGUSR1 else Outcome.REBOOT
             case _:
                 self._asked_for_reboot = number == signal.SIGHUP
                 return self._press_power_button(child)
+
+    def _pull_plug(self, child: int) -> None:
+        """End everything of this boot; the child also where it is so young that it is not in the group yet."""
+        self._group.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
     def _press_power_button(self, child: int) -> Outcome | None:
         if self._monitor is not None:
@@ -197,7 +203,7 @@ class Keeper:
             return None
         leader = _container_leader(child)
         if leader is None:
-            self._group.kill()
+            self._pull_plug(child)
             return Outcome.REBOOT if self._asked_for_reboot else Outcome.OFF
         with contextlib.suppress(ProcessLookupError):
             os.kill(leader, _SYSTEMD_REBOOT if self._asked_for_reboot else _SYSTEMD_POWEROFF)
