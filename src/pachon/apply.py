@@ -1,0 +1,293 @@
+"""Carries a facility out: what ``pachon up`` and ``pachon down`` do, stage by stage, each of which may be killed.
+
+Order: leases, images, hardware, boot services, then all sites side by side (``site_run``).
+"""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pachon import places
+from pachon.drivers.pulumi import Engine, Stack, StackResult
+from pachon.drivers.run_file import SiteAccess
+from pachon.events import Recorder
+from pachon.ground import Ground, Images
+from pachon.ground import of as ground_of
+from pachon.layers.hardware import SiteHardware, code_digest
+from pachon.model.base import Frozen
+from pachon.model.facility import Facility, Site
+from pachon.model.hardware import STACKS, ImageFacts
+from pachon.progress import Event, Progress
+from pachon.site_run import Failed, SiteRun
+from pachon.store.database import Store, open_store
+from pachon.store.lease import Lease, hold
+
+CODE = tuple(places.CHECKOUT / folder for folder in ("infra/components", "infra/provider", "infra/boot", "stacks"))
+"""Text that decides what a stack's inputs become in the world."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asked for."""
+
+    facility: Facility
+    state: Path
+    cache: Path
+    command: str
+    sites: tuple[Site, ...]
+    destroy: frozenset[str] = frozenset()
+    """Addresses whose deletion or replacement was approved."""
+
+
+class HostResult(Frozen):
+    """What became of one host."""
+
+    name: str
+    site: str
+    machine: str
+    address: str
+    """Where it is reached."""
+    done: str
+    """created, updated, replaced, unchanged or failed."""
+
+
+class UpReport(Frozen):
+    """What a run of ``up`` came to."""
+
+    facility: str
+    stands_on: str
+    """racks, lab or twin."""
+    lacks: tuple[str, ...]
+    """Why it is only the twin."""
+    changed: bool
+    why: str
+    """What was changed, or why nothing had to be."""
+    changes: dict[str, int]
+    hosts: tuple[HostResult, ...]
+    failures: tuple[Failed, ...]
+    seconds: float
+    seconds_by_stage: dict[str, float]
+
+
+@dataclass
+class Run:
+    """One execution of ``up``, from its lease to its report."""
+
+    order: Order
+    ground: Ground
+    recorder: Recorder
+    store: Store
+    leases: Mapping[str, Lease]
+    images: Mapping[str, Images] = field(default_factory=dict)
+    code: str = ""
+
+    def at(self, site: Site) -> SiteRun:
+        """The run at one site."""
+        lease = self.leases[site.name]
+        hardware = hardware_of(
+            self.order.facility,
+            site,
+            state=self.order.state,
+            store=self.store,
+            ground=self.ground,
+            images=self.images,
+            progress=self.recorder,
+            lease=lease,
+        )
+        return SiteRun(
+            site=site,
+            hardware=hardware,
+            lease=lease,
+            code=self.code,
+            approved=self.order.destroy,
+            progress=self.recorder,
+        )
+
+
+def hardware_of(
+    facility: Facility,
+    site: Site,
+    *,
+    state: Path,
+    store: Store,
+    ground: Ground,
+    images: Mapping[str, Images],
+    progress: Progress,
+    lease: Lease | None = None,
+) -> SiteHardware:
+    """The hardware layer of a site; without a lease it can only look and preview."""
+    from infra.boot import launch
+    from infra.toolchain import programs
+
+    facts = {
+        flavour: ImageFacts(
+            digest=made.root.digest,
+            raw_digest=made.root.raw_digest,
+            raw_size_bytes=made.root.raw_size_bytes,
+            kernel_digest=made.kernel.digest,
+            kernel_raw_size_bytes=made.kernel.raw_size_bytes,
+        )
+        for flavour, made in images.items()
+    }
+    files = {file.digest: file.path for made in images.values() for file in (made.root, made.kernel)}
+    engine = Engine(
+        pulumi=programs.find("pulumi"),
+        state=state,
+        lease=lease,
+        progress=progress,
+        image_paths=files,
+        sites={
+            each.name: SiteAccess(
+                boot_socket=str(launch.admin_socket(state, each.name)), deploys_per_rack=each.deploy.per_rack
+            )
+            for each in facility.sites
+        },
+        endpoints=ground.endpoints,
+    )
+    stacks = {name: Stack(name=name, facility=facility, site=site.name, images=facts) for name in STACKS}
+    return SiteHardware(engine=engine, store=store, stack_by_name=stacks)
+
+
+def up(order: Order, progress: Progress) -> UpReport:
+    """Bring the facility to what its definition says.
+
+    Raises:
+        LeaseHeldError: somebody else is writing.
+        RefusedError: something would be destroyed that was not approved; says what and how to approve it.
+        PachonError: a stage failed as a whole (what fails on one machine is in the report).
+    """
+    order.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = open_store(order.state / "store.db")
+    with ExitStack() as stack:
+        stack.callback(store.close)
+        leases = {
+            site.name: stack.enter_context(hold(store, site.name, facility=order.facility.name, command=order.command))
+            for site in sorted(order.sites, key=lambda site: site.name)
+        }
+        first = next(iter(leases.values()))
+        recorder = Recorder(order.state / "events.jsonl", first.run_id, progress)
+        stack.callback(recorder.close)
+        for lease in leases.values():
+            if lease.took_over:
+                message = f"took over from run {lease.took_over}, whose process is gone"
+                recorder(Event("lease", lease.site, "done", message))
+        run = Run(order=order, ground=ground_of(order.facility), recorder=recorder, store=store, leases=leases)
+        return asyncio.run(_up(run))
+
+
+async def _up(run: Run) -> UpReport:
+    began = time.monotonic()
+    order = run.order
+    flavours = sorted({host.flavour for site in order.sites for host in site.active_hosts})
+    if run.ground.lacks:
+        run.recorder(Event("lab", "", "moving", "this is the twin: " + "; ".join(run.ground.lacks)))
+    run.images = await run.ground.images(flavours, cache=order.cache, progress=run.recorder)
+    run.code = await asyncio.to_thread(code_digest, CODE)
+    await run.ground.up(order.state, run.recorder)
+    await _boot_services(run)
+    sites = [run.at(site) for site in order.sites if site.active_hosts or _stands(run.store, site)]
+    await asyncio.gather(*(site.carry_out() for site in sites))
+    changes = _count(result for site in sites for result in site.results.values())
+    if removed := sum(len(site.destroyed) for site in sites):
+        changes["delete"] = changes.get("delete", 0) + removed
+    return UpReport(
+        facility=order.facility.name,
+        stands_on=run.ground.kind,
+        lacks=tuple(run.ground.lacks),
+        changed=any(changes.values()),
+        why="; ".join(site.why for site in sites) or "no host is to exist yet",
+        changes=changes,
+        hosts=tuple(result for site in sites for result in _host_results(site)),
+        failures=tuple(failure for site in sites for failure in site.failures),
+        seconds=round(time.monotonic() - began, 1),
+        seconds_by_stage=run.recorder.seconds(),
+    )
+
+
+def _stands(store: Store, site: Site) -> bool:
+    from pachon.store.journal import standing
+
+    return bool(standing(store, site.name))
+
+
+async def _boot_services(run: Run) -> None:
+    from infra.boot import launch
+
+    sites = [site for site in run.order.sites if site.active_hosts]
+    run.recorder(Event("boot", "", "started", "boot services"))
+    await asyncio.gather(
+        *(
+            launch.ensure(
+                run.order.facility,
+                site,
+                state=run.order.state,
+                images=next(iter(run.images.values())),
+                progress=run.recorder,
+                **run.ground.boot_settings(site),
+            )
+            for site in sites
+        )
+    )
+    run.recorder(Event("boot", "", "done", "boot services"))
+
+
+def _count(results: Iterable[StackResult]) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for result in results:
+        for verb, number in result.changes.items():
+            if verb != "none":
+                counted[verb] = counted.get(verb, 0) + number
+    return counted
+
+
+def _host_results(run: SiteRun) -> Iterable[HostResult]:
+    words = {"create": "created", "update": "updated", "replace": "replaced", "none": "unchanged"}
+    verb_by_address = {action.address: action.verb for result in run.results.values() for action in result.actions}
+    failed = {failure.address for failure in run.failures}
+    site = run.site
+    for host in site.active_hosts:
+        address = f"{site.name}/host/{host.name}"
+        done = words.get(verb_by_address.get(address, "none"), "unchanged")
+        if address in failed or f"{site.name}/machine/{host.machine}" in failed:
+            done = "failed"
+        yield HostResult(
+            name=host.name,
+            site=site.name,
+            machine=host.machine,
+            address=str(site.machine_by_serial[host.machine].management_address),
+            done=done,
+        )
+
+
+def down(facility: Facility, *, state: Path, command: str, progress: Progress) -> bool:
+    """Whether there was anything to take down: boot services, the lab, the state; the caches stay.
+
+    Raises:
+        RefusedError: the facility stands on racks.
+        LeaseHeldError: somebody is writing.
+    """
+    if not state.exists():
+        asyncio.run(ground_of(facility).down(state, progress))
+        return False
+    store = open_store(state / "store.db")
+    with ExitStack() as stack:
+        stack.callback(store.close)
+        for site in sorted(facility.sites, key=lambda site: site.name):
+            stack.enter_context(hold(store, site.name, facility=facility.name, command=command))
+        asyncio.run(_down(facility, state, progress))
+    shutil.rmtree(state, ignore_errors=True)
+    return True
+
+
+async def _down(facility: Facility, state: Path, progress: Progress) -> None:
+    from infra.boot import launch
+
+    progress(Event("boot", "", "started", "stopping boot services"))
+    for site in facility.sites:
+        await launch.stop(state, site.name)
+    progress(Event("boot", "", "done", "boot services are stopped"))
+    await ground_of(facility).down(state, progress)

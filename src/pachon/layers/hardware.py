@@ -1,0 +1,138 @@
+"""The hardware layer of a site: three Pulumi stacks, skipped when neither their inputs nor the world has moved."""
+
+import asyncio
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pachon.drivers.pulumi import Engine, PlannedAction, Stack, StackResult
+from pachon.drivers.run_file import Allowed
+from pachon.errors import PachonError
+from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, inputs_digest, inputs_of
+from pachon.model.stamp import digest
+from pachon.store.database import Store
+from pachon.store.receipts import Receipt, put_receipt, receipt
+
+if TYPE_CHECKING:
+    from infra.provider.context import Context
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One resource as it is, next to what the definition wants."""
+
+    address: str
+    same: bool
+    difference: str
+    """Why not, for people; empty when it is as wanted."""
+
+
+@dataclass(frozen=True)
+class SiteHardware:
+    """The stacks of one site, with the engine that carries them out and the store that remembers."""
+
+    engine: Engine
+    store: Store
+    stack_by_name: Mapping[StackName, Stack]
+
+    @property
+    def resources(self) -> dict[StackName, list[ResourceInputs]]:
+        """What each stack declares."""
+        first = next(iter(self.stack_by_name.values()))
+        return inputs_of(first.facility, first.site, first.images)
+
+    def receipt_address(self, stack: StackName) -> str:
+        """Address under which the stack's receipt is kept."""
+        return f"{self.stack_by_name[stack].site}/stack/{stack}"
+
+    def receipt_of(self, stack: StackName) -> Receipt | None:
+        """What the last run that brought this stack about left."""
+        return receipt(self.store, self.receipt_address(stack))
+
+    def wanted_digest(self, stack: StackName, code: str) -> str:
+        """What must equal the receipt's for the stack to be skipped."""
+        return digest([inputs_digest(self.resources[stack]), code])
+
+    async def observe(self, only: Container[str] | None = None) -> dict[str, Observation]:
+        """Every declared resource (or those addresses), looked at with the provider's own eyes, all side by side."""
+        from infra.provider.main import context_of
+
+        any_stack = self.stack_by_name["compute"]
+        context = context_of(self.engine.run_file(any_stack, "observe"))
+        try:
+            declared = [resource for name in STACKS for resource in self.resources[name]]
+            if only is not None:
+                declared = [resource for resource in declared if resource.address in only]
+            found = await asyncio.gather(*(_look(context, resource) for resource in declared))
+        finally:
+            await context.close()
+        return {observation.address: observation for observation in found}
+
+    async def preview(self, stack: StackName, *, refresh: bool = False) -> list[PlannedAction]:
+        """What the engine says it would do."""
+        return await self.engine.preview(self.stack_by_name[stack], refresh=refresh)
+
+    async def apply(
+        self, stack: StackName, *, allowed: Iterable[PlannedAction] | None, destroy_data: Iterable[str], refresh: bool
+    ) -> StackResult:
+        """One attempt at the stack; the provider is held to what was planned."""
+        return await self.engine.up(
+            self.stack_by_name[stack],
+            allowed=None if allowed is None else tuple(allowed_of(allowed)),
+            destroy_data=tuple(destroy_data),
+            refresh=refresh,
+        )
+
+    def keep_receipt(self, stack: StackName, *, run_id: str, code: str, document: dict[str, Any]) -> None:
+        """Remember that the stack was brought about from these inputs."""
+        put_receipt(
+            self.store,
+            self.receipt_address(stack),
+            run_id=run_id,
+            inputs_digest=self.wanted_digest(stack, code),
+            document=document,
+        )
+
+
+def allowed_of(actions: Iterable[PlannedAction]) -> Iterable[Allowed]:
+    """What the provider may do when these are the planned actions."""
+    for action in actions:
+        if action.verb in ("create", "update", "replace", "delete"):
+            yield Allowed(address=action.address, verb=action.verb, generation=action.generation)
+
+
+async def _look(context: "Context", resource: ResourceInputs) -> Observation:
+    try:
+        difference = await _difference(context, resource)
+    except PachonError as error:
+        difference = error.message
+    return Observation(resource.address, same=not difference, difference=difference)
+
+
+async def _difference(context: "Context", resource: ResourceInputs) -> str:
+    """How the resource differs from what is wanted; empty if it does not."""
+    from infra.provider.host import host_at
+    from infra.provider.inputs import HostInputs
+    from infra.provider.server import FAMILIES
+
+    found = await FAMILIES[resource.kind.value].read(context, resource.inputs)
+    if found is None:
+        return "is not there"
+    if moved := sorted(key for key, value in resource.inputs.items() if found.inputs.get(key) != value):
+        return f"differs in {', '.join(moved)}"
+    if resource.kind is not Kind.HOST:
+        return ""
+    if not found.seen.get("on"):
+        return "is off"
+    host = host_at(HostInputs.model_validate(resource.inputs))
+    answering = await context.world.stamp_on_disk(host, within_seconds=context.run.budgets.adoption_seconds)
+    if answering.stamp is None:
+        return f"does not say who it is: {answering.reason}"
+    return "" if answering.stamp.generation == resource.generation else f"says that it is {answering.stamp}"
+
+
+def code_digest(folders: Iterable[Path]) -> str:
+    """Digest of the program text that turns inputs into effects: when it changes, receipts no longer prove anything."""
+    listed = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    return digest([[path.name, path.read_bytes().hex()] for path in listed])

@@ -1,0 +1,80 @@
+"""Makes a plan: asks the engine for its preview of every stack, after a look at the world."""
+
+import asyncio
+from pathlib import Path
+
+from pachon.apply import hardware_of
+from pachon.drivers.pulumi import PlannedAction
+from pachon.errors import PachonError
+from pachon.ground import of as ground_of
+from pachon.layers.hardware import SiteHardware
+from pachon.model.facility import Facility, Site
+from pachon.model.hardware import STACKS, StackName
+from pachon.plan import Action, Difference, Plan, plan_of
+from pachon.progress import Event, Progress
+from pachon.store.database import open_store
+from pachon.store.journal import standing
+
+
+async def preview(
+    facility: Facility, sites: tuple[Site, ...], *, state: Path, cache: Path, look: bool, progress: Progress
+) -> Plan:
+    """What ``up`` would do now; changes nothing but the engine's own working files.
+
+    Raises:
+        PachonError: the engine fails, or images are missing that are needed to know what hosts are made from.
+    """
+    ground = ground_of(facility)
+    flavours = sorted({host.flavour for site in sites for host in site.active_hosts})
+    images = await ground.images(flavours, cache=cache, progress=progress)
+    store = open_store(state / "store.db")
+    actions: list[Action] = []
+    notes: list[str] = list(ground.lacks)
+    try:
+        for site in sites:
+            there = bool(standing(store, site.name))
+            if not site.active_hosts and not there:
+                notes.append(f"site {site.name}: no host is to exist yet")
+                continue
+            hardware = hardware_of(
+                facility, site, state=state, store=store, ground=ground, images=images, progress=progress
+            )
+            progress(Event("plan", site.name, "started", "asking the engine"))
+            made = await asyncio.gather(*(_stack(hardware, site, name, look=look and there) for name in STACKS))
+            for stack_actions, stack_notes in made:
+                actions += stack_actions
+                notes += stack_notes
+            progress(Event("plan", site.name, "done"))
+    finally:
+        store.close()
+    return plan_of(facility.name, actions, notes)
+
+
+async def _stack(hardware: SiteHardware, site: Site, name: StackName, *, look: bool) -> tuple[list[Action], list[str]]:
+    try:
+        return [_action(site, name, action) for action in await hardware.preview(name, refresh=look)], []
+    except PachonError as error:
+        if not look:
+            raise
+        unknown = [
+            Action(
+                site=site.name,
+                stack=name,
+                address=resource.address,
+                verb="unknown",
+                reason="the world could not be looked at",
+            )
+            for resource in hardware.resources[name]
+        ]
+        return unknown, [f"stack {name} of {site.name}: {error}"]
+
+
+def _action(site: Site, stack: StackName, action: PlannedAction) -> Action:
+    return Action(
+        site=site.name,
+        stack=stack,
+        address=action.address,
+        verb=action.verb,
+        reason=action.reason,
+        differences=tuple(Difference(key=c.key, before=c.before, after=c.after) for c in action.changes),
+    )
