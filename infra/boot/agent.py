@@ -38,6 +38,7 @@ UNFINISHED_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 CHUNK = 1 << 20
 ZERO = bytes(CHUNK)
 F_SETPIPE_SZ = 1031
+VIRTIO_BYTES = 20
 PATIENCE_SECONDS = 120.0
 IMAGE_TRIES = 4
 WORK = Path("/run/pachon")
@@ -141,12 +142,13 @@ def disks() -> list[Facts]:
 
 
 def find_disk(serial: str, found: list[Facts]) -> str:
-    """Device node of the disk with this serial."""
+    """Device node of the disk with this serial (virtio shows its first twenty bytes only)."""
     for disk in found:
-        if disk["serial"] == serial or disk["serial"].endswith(f"_{serial}"):
+        seen = str(disk["serial"])
+        if seen == serial or seen.endswith(f"_{serial}") or (len(seen) == VIRTIO_BYTES and serial.startswith(seen)):
             return str(disk["node"])
-    seen = ", ".join(f"{disk['name']} ({disk['serial'] or 'no serial'})" for disk in found) or "none"
-    raise TroubleError(f"there is no disk with serial {serial}; found: {seen}", "disk")
+    names = ", ".join(f"{disk['name']} ({disk['serial'] or 'no serial'})" for disk in found) or "none"
+    raise TroubleError(f"there is no disk with serial {serial}; found: {names}", "disk")
 
 
 def inventory(found: list[Facts]) -> Facts:

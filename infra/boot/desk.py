@@ -10,8 +10,7 @@ import json
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -197,22 +196,21 @@ class Desk:
         self.change(kept, deploy.model_copy(update={"certificates": certificates}))
         return certificates
 
-    @asynccontextmanager
-    async def sending(self, serial: str, transport: asyncio.BaseTransport | None) -> AsyncIterator[bool]:
-        """Whether an image may be sent now; the place is given back at the end."""
+    async def turn(self, serial: str, transport: asyncio.BaseTransport | None) -> Callable[[], None] | None:
+        """What gives the place back once an image was sent; None if there is no place for now."""
         try:
             async with asyncio.timeout(STREAM_WAIT_SECONDS):
                 await self._streams.acquire()
         except TimeoutError:
-            yield False
-            return
-        try:
-            if transport is not None:
-                self._transports[serial] = transport
-            yield True
-        finally:
+            return None
+        if transport is not None:
+            self._transports[serial] = transport
+
+        def give_back() -> None:
             self._transports.pop(serial, None)
             self._streams.release()
+
+        return give_back
 
     async def disk_image(self) -> media.Slot:
         """The deploy image inside a FAT file system, for virtual media; made at the first request."""

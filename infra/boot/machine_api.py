@@ -6,9 +6,11 @@ Addresses with tokens are never logged. Who has no live token gets 404 and no wo
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from pydantic import TypeAdapter, ValidationError
 
 from infra.boot import deploys, media
@@ -141,12 +143,25 @@ async def _artefact(desk: Desk, request: web.Request) -> web.StreamResponse:
     if file is None or not file.path.is_file():
         raise web.HTTPNotFound
     desk.touch(kept.order.serial)
-    async with desk.sending(kept.order.serial, request.transport) as turn:
-        if not turn:
-            return web.Response(status=503, headers={"Retry-After": "1"})
-        response = web.FileResponse(file.path)
-        await response.prepare(request)
-        return response
+    give_back = await desk.turn(kept.order.serial, request.transport)
+    if give_back is None:
+        return web.Response(status=503, headers={"Retry-After": "1"})
+    return _Turn(file.path, give_back)
+
+
+class _Turn(web.FileResponse):
+    """A file (sent by the kernel, not through Python), whose place among the streams is given back at the end."""
+
+    def __init__(self, path: Path, give_back: Callable[[], None]) -> None:
+        super().__init__(path)
+        self._give_back = give_back
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it all."""
+        try:
+            return await super().prepare(request)
+        finally:
+            self._give_back()
 
 
 def _spoken(desk: Desk, handler: Callable[[Desk, Kept, web.Request, Any], Awaitable[dict[str, Any]]]) -> Handler:

@@ -258,8 +258,8 @@ def test_the_agent_speaks_to_nobody_with_another_certificate(bench: "Bench") -> 
     served(bench, work)
 
 
-def test_images_are_sent_to_as_many_machines_as_allowed_and_a_hung_one_is_cut_off(
-    bench: "Bench", monkeypatch: pytest.MonkeyPatch
+def test_images_are_sent_to_as_many_machines_as_allowed_and_each_gives_its_place_back(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("infra.boot.desk.STREAM_WAIT_SECONDS", 0.2)
 
@@ -268,10 +268,13 @@ def test_images_are_sent_to_as_many_machines_as_allowed_and_a_hung_one_is_cut_of
             client = BootClient(bench.socket)
             server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
             orders = await asyncio.to_thread(hello, server)
-            async with desk.sending("SN2", None) as turn:
-                assert turn
-                assert (await asyncio.to_thread(get, orders["image"]["url"]))[0] == 503
-            assert (await asyncio.to_thread(get, orders["image"]["url"]))[0] == 200
+            give_back = await desk.turn("SN2", None)
+            assert give_back is not None
+            assert (await asyncio.to_thread(get, orders["image"]["url"]))[0] == 503
+            give_back()
+            for _ in range(3):
+                assert (await asyncio.to_thread(get, orders["image"]["url"]))[0] == 200
+            assert not caplog.records
 
     asyncio.run(everything())
 
