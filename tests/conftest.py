@@ -17,6 +17,7 @@ import pytest
 
 NOT_RUN = pytest.StashKey[list[tuple[str, str]]]()
 BEFORE = pytest.StashKey[dict[str, set[str]]]()
+LABS_BEFORE = pytest.StashKey[dict[str, str]]()
 LEFT = pytest.StashKey[list[str]]()
 SETTLE_SECONDS = 10
 
@@ -39,6 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in real]
     else:
         config.stash[BEFORE] = seen(config)
+        config.stash[LABS_BEFORE] = labs_on_record()
 
 
 def seen(config: pytest.Config) -> dict[str, set[str]]:
@@ -54,7 +56,10 @@ def seen(config: pytest.Config) -> dict[str, set[str]]:
         },
         "mount": {point for point in mounts if "pachon" in point or point.startswith(basetemp)},
         "control group": {
-            path.name for pattern in ("pachon*/*", "*/pachon*/*") for path in groups.glob(pattern) if path.is_dir()
+            path.name
+            for pattern in ("pachon-lab/*", "*/pachon-lab/*")
+            for path in groups.glob(pattern)
+            if path.is_dir()
         },
     }
 
@@ -67,20 +72,24 @@ def backing_file(loop: Path) -> str:
         return ""
 
 
-def labs_of_others(basetemp: Path) -> dict[str, str]:
-    """State folder of each lab on record that is not one of this session, by facility."""
-    temporary = Path(tempfile.gettempdir()).resolve()
+def labs_on_record() -> dict[str, str]:
+    """State folder of each lab of this machine by facility."""
     found = {}
     for path in Path("/run/pachon").glob("*.json"):
         try:
             record = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        state = Path(record["state"])
-        of_session = state.is_relative_to(temporary) and not str(state).startswith(f"{temporary}/pytest-of-")
-        if not (of_session or state.is_relative_to(basetemp)):
-            found[str(record["facility"])] = str(state)
+        found[str(record["facility"])] = str(record["state"])
     return found
+
+
+def is_ours(state: str, basetemp: Path) -> bool:
+    """Whether a lab with that state folder, which was not there before, was brought up by a test of this session."""
+    temporary = f"{Path(tempfile.gettempdir()).resolve()}/"
+    return state.startswith(f"{basetemp}/") or (
+        state.startswith(temporary) and not state.startswith(f"{temporary}pytest-of-")
+    )
 
 
 def belongs(name: str, others: dict[str, str]) -> bool:
@@ -100,7 +109,9 @@ def left_behind(config: pytest.Config) -> list[str]:
     basetemp = Path(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]  # no public way to it
     end = time.monotonic() + SETTLE_SECONDS
     while True:
-        others = labs_of_others(basetemp)
+        others = config.stash[LABS_BEFORE] | {
+            facility: state for facility, state in labs_on_record().items() if not is_ours(state, basetemp)
+        }
         left = [
             f"{kind} {name}"
             for kind, names in seen(config).items()

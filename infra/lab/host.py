@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from infra.lab import cgroups, firmware
@@ -41,8 +42,7 @@ def missing(*, firmware_machines: bool = True) -> list[str]:
     if lacking:
         return lacking
     lacking += _trial(["unshare", "--net", "sh", "-c", _NETWORK_TRIAL], "network namespaces with veth, bridge and tap")
-    place = Path("/run/pachon-trial")
-    place.mkdir(mode=0o700, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="pachon-trial-", dir="/run"))
     try:
         lacking += _trial(["unshare", "--mount", "sh", "-c", _MOUNT_TRIAL, str(place)], "mounts of tmpfs and overlay")
     finally:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pachon import places
 from pachon.definition import find, load
 from pachon.drivers.program import run
-from pachon.drivers.testinfra.orders import Orders, Outcome, Target
+from pachon.drivers.testinfra.orders import ROLE_OF_ALL, Orders, Outcome, Target
 from pachon.errors import PachonError, TemporaryError, UsageError
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility
@@ -100,7 +100,7 @@ def _meant(target: Target, name: str) -> bool:
 
 def test_files(targets: Sequence[Target], *, roles: Path = ROLES) -> list[Path]:
     """The test files of every host, and of each role that one of the targets carries."""
-    carried = sorted({group for target in targets for group in target.groups})
+    carried = sorted({ROLE_OF_ALL, *(group for target in targets for group in target.groups)})
     return [EVERY_HOST, *(path for role in carried for path in sorted((roles / role / "tests").glob("test_*.py")))]
 
 
@@ -183,6 +183,7 @@ PYTEST = (
     "--capture=sys",
     "-c",
     os.devnull,
+    "--rootdir=/",
     "-p",
     "pachon.drivers.testinfra.plugin",
     "-p",

@@ -12,6 +12,7 @@ from pachon.cli.frame import Call, LongCommand, complete, example, verb
 from pachon.errors import ExitCode
 
 if TYPE_CHECKING:
+    from pachon.drivers.testinfra.orders import Outcome
     from pachon.verify import Verification
 
 app = verb()
@@ -71,10 +72,10 @@ def _answer(verification: "Verification") -> Answer:
     text: list[Part] = []
     if verification.failed:
         rows = [
-            (outcome.host, outcome.role, outcome.test, outcome.verdict, " ".join(outcome.message.split())[:200])
+            (outcome.host, outcome.verdict, _test(outcome), " ".join(outcome.message.split())[:200])
             for outcome in verification.failed
         ]
-        text += [Table(("host", "role", "test", "verdict", "message"), rows, folds=("test", "message")), ""]
+        text += [Table(("host", "verdict", "test", "message"), rows, folds=("test", "message")), ""]
     text.append(
         f"{len(verification.hosts)} hosts, {len(verification.outcomes)} tests: "
         + (", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items())) or "nothing to test")
@@ -86,3 +87,9 @@ def _answer(verification: "Verification") -> Answer:
         exit_code=ExitCode.FAILED if verification.failed else ExitCode.DONE,
         talk=[f"{outcome.host}: {outcome.cure}" for outcome in verification.failed if outcome.cure],
     )
+
+
+def _test(outcome: "Outcome") -> str:
+    if outcome.verdict == "unreachable":
+        return ""
+    return f"{outcome.role}: {outcome.test}" if outcome.role else outcome.test

@@ -102,9 +102,14 @@ def unreachable(target: Target, error: BaseException) -> PachonError:
             )
         case TimeoutError():
             said = "no answer in time"
+        case paramiko.ssh_exception.NoValidConnectionsError():
+            reasons = {getattr(reason, "strerror", None) or str(reason) for reason in error.errors.values()}
+            said = " and ".join(sorted(reasons))
         case _:
             said = str(error) or type(error).__name__
-    return TemporaryError(f"{where} cannot be reached: {said}", cure=f"pachon machine power {target.name} status")
+    return TemporaryError(
+        f"{where} cannot be reached: {said}", cure=f"see whether it is on: pachon machine power {target.name} status"
+    )
 
 
 class FleetBackend(BaseBackend):  # type: ignore[misc]  # it has no stubs

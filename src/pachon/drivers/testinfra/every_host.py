@@ -20,4 +20,6 @@ def test_its_stamp_names_it(host: Host, target: Target) -> None:
 
 def test_no_unit_has_failed(host: Host) -> None:
     """What it starts at boot runs."""
-    assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
+    listed = host.check_output("systemctl list-units --state=failed --plain --no-legend")
+    failed = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    assert not failed, f"failed units: {', '.join(failed)}"

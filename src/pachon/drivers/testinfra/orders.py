@@ -5,6 +5,9 @@ from typing import Literal
 
 from pachon.model.base import Frozen
 
+ROLE_OF_ALL = "base"
+"""The role that every host carries, whatever its groups."""
+
 Verdict = Literal["passed", "failed", "skipped", "unreachable"]
 
 

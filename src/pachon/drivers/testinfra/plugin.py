@@ -12,7 +12,7 @@ import pytest
 from testinfra.host import Host  # type: ignore[import-untyped]  # it has no stubs
 
 from pachon.drivers.testinfra.connections import Connections, FleetBackend
-from pachon.drivers.testinfra.orders import Orders, Outcome, Target
+from pachon.drivers.testinfra.orders import ROLE_OF_ALL, Orders, Outcome, Target
 from pachon.errors import PachonError
 
 ORDERS = pytest.StashKey[Orders]()
@@ -20,19 +20,19 @@ CONNECTIONS = pytest.StashKey[Connections]()
 REPORTED = pytest.StashKey[set[str]]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--facility`` (for people) and ``--orders`` (for ``pachon verify``)."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add ``--facility`` (for people) and ``--orders`` (for ``pachon verify``).
+
+    Testinfra's own plug-in brings a fixture of the same name, so it is kept out; this hook is the last moment for it.
+    """
+    pluginmanager.set_blocked("pytest11.testinfra")
     group = parser.getgroup("pachon")
     group.addoption("--facility", default="", help="facility whose hosts are tested (name or path)")
     group.addoption("--orders", default="", help="file with the orders of 'pachon verify'")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the orders; testinfra's own plug-in gives way, for it brings a fixture of the same name."""
-    rival = config.pluginmanager.get_plugin("pytest11.testinfra")
-    if rival is not None:
-        config.pluginmanager.unregister(rival)
+    """Read the orders."""
     path = config.getoption("--orders")
     if path:
         orders = Orders.model_validate_json(Path(path).read_bytes())
@@ -66,7 +66,7 @@ def role_of(path: Path) -> str:
 
 def carriers(orders: Orders, role: str) -> list[Target]:
     """The hosts that the tests of a role are run on."""
-    return [target for target in orders.targets if not role or role in target.groups]
+    return [target for target in orders.targets if role in {"", ROLE_OF_ALL} or role in target.groups]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -130,15 +130,15 @@ class Teller:
         """Tell of a test file that cannot be read."""
         if report.failed:
             path = Path(report.nodeid)
-            message = str(report.longrepr).strip().splitlines()[-1:]
+            message = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
             self._tell(
                 Outcome(
                     host="",
-                    role=role_of(path.absolute()),
+                    role=role_of(path),
                     test=path.name,
                     verdict="failed",
                     seconds=0,
-                    message=f"{report.nodeid} cannot be read: {' '.join(message)}",
+                    message=f"{path.name} cannot be read: {message}",
                     cure="mend the test file",
                 )
             )
@@ -176,4 +176,6 @@ def _message(report: pytest.TestReport) -> str:
     if isinstance(longrepr, tuple):
         return str(longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else longrepr)
+    said = str(crash.message if crash is not None else longrepr)
+    first = said.removeprefix("AssertionError: ").removeprefix("Failed: ")
+    return first.partition("\nassert ")[0] if not first.startswith("assert ") else first
