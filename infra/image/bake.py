@@ -27,9 +27,11 @@ from pachon.progress import Event, Progress, silent
 PROGRAMS = (
     "apt-get",
     "chroot",
+    "debugfs",
     "depmod",
     "dpkg-deb",
     "dpkg-query",
+    "dumpe2fs",
     "mke2fs",
     "mmdebstrap",
     "objcopy",

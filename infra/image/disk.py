@@ -10,6 +10,8 @@ from infra.image.chamber import inside
 UUID = "5ac40e7a-9d1c-4a3e-8c53-70616368306e"
 """Of the image; each machine gives its own file system a new one."""
 BLOCK_BYTES = 4096
+ROOT_INODE = 2
+FROZEN = {"E2FSPROGS_FAKE_TIME": str(recipe.EPOCH_SECONDS)}
 JOURNAL_MIB = 32
 SLACK = 1.06
 FIXED_BYTES = 64 << 20
@@ -28,8 +30,20 @@ def make_root(tree: Path, raw: Path) -> None:
     features = ("-O", "metadata_csum_seed,^orphan_file", "-L", "pachon-root", "-U", UUID)
     inside(
         ["mke2fs", "-q", "-F", "-t", "ext4", *shape, *features, "-d", tree, raw, str(blocks)],
-        environment={"E2FSPROGS_FAKE_TIME": str(recipe.EPOCH_SECONDS)},
+        environment=FROZEN,
     )
+    settle_times(raw, script=raw.with_suffix(".times"))
+
+
+def settle_times(raw: Path, *, script: Path) -> None:
+    """Set the two times of every file that ``mke2fs -d`` takes from the moment a tree was unpacked."""
+    said = inside(["dumpe2fs", "-h", raw]).stdout
+    facts = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    used = int(facts["Inode count"]) - int(facts["Free inodes"])
+    moment = f"@{recipe.EPOCH_SECONDS}"
+    numbers = (ROOT_INODE, *range(int(facts["First inode"]), used + 1))
+    script.write_text("".join(f"sif <{number}> {name} {moment}\n" for number in numbers for name in ("atime", "ctime")))
+    inside(["debugfs", "-w", "-f", script, raw], environment=FROZEN)
 
 
 def compress(raw: Path, target: Path) -> str:

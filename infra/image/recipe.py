@@ -98,6 +98,7 @@ deploy image wants NICs as well."""
 MODULES_LEFT_OUT = ("drbd", "fc", "fcoe", "iscsi", "libfc", "mtip32xx", "nvmet", "rbd", "scsi_debug", "target", "zram")
 
 DEPLOY_PROGRAMS = (
+    "/lib/x86_64-linux-gnu/libgcc_s.so.1",
     "/usr/bin/lsblk",
     "/usr/bin/mount",
     "/usr/bin/partx",
@@ -106,7 +107,6 @@ DEPLOY_PROGRAMS = (
     "/usr/bin/tar",
     "/usr/bin/umount",
     "/usr/bin/zstd",
-    "/lib/x86_64-linux-gnu/libgcc_s.so.1",
     "/usr/sbin/blkdiscard",
     "/usr/sbin/blkid",
     "/usr/sbin/dumpe2fs",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.image import recipe
 from infra.image.chamber import inside
 from pachon.errors import PermanentError, UsageError
 
@@ -45,6 +46,18 @@ def build(parts: Mapping[str, Path], target: Path, *, stub: Path) -> None:
     for name in (".osrel", ".cmdline", ".linux", ".initrd"):
         arguments += ["--add-section", f"{name}={parts[name]}", "--change-section-vma", f"{name}={addresses[name]:#x}"]
     inside([*arguments, stub, target])
+    _settle(target)
+
+
+def _settle(path: Path) -> None:
+    """Replace the moment of linking by the recipe's, and the checksum over it by none (firmware does not look)."""
+    with path.open("r+b") as stream:
+        stream.seek(0x3C)
+        (start,) = struct.unpack("<I", stream.read(4))
+        stream.seek(start + 8)
+        stream.write(struct.pack("<I", recipe.EPOCH_SECONDS))
+        stream.seek(start + 24 + 64)
+        stream.write(struct.pack("<I", 0))
 
 
 def sections(path: Path) -> dict[str, Section]:

@@ -1,0 +1,69 @@
+"""What makes an image be baked anew, and what must not."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from infra.image import recipe
+from infra.image.keys import PLAYBOOKS, Keys, keys, roles_beyond_server
+
+
+@pytest.fixture
+def playbooks(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PLAYBOOKS, tmp_path / "playbooks"))
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    path = tmp_path / "agent.py"
+    path.write_text("print('agent')\n")
+    return path
+
+
+def changed(before: Keys, after: Keys) -> set[str]:
+    """Names of the stages whose key is another."""
+    return {name for name, value in asdict(before).items() if value != asdict(after)[name]}
+
+
+def test_a_changed_role_bakes_trees_and_roots_only(playbooks: Path, agent: Path) -> None:
+    before = keys("server", playbooks=playbooks, agent=agent)
+    with (playbooks / "roles/base/defaults/main.yml").open("a") as stream:
+        stream.write("# more\n")
+    assert changed(before, keys("server", playbooks=playbooks, agent=agent)) == {"server", "tree", "root"}
+
+
+def test_a_role_of_one_flavour_leaves_the_other_alone(playbooks: Path, agent: Path) -> None:
+    server = keys("server", playbooks=playbooks, agent=agent)
+    switch = keys("switch", playbooks=playbooks, agent=agent)
+    with (playbooks / "roles/switch/tasks/main.yml").open("a") as stream:
+        stream.write("# more\n")
+    assert changed(server, keys("server", playbooks=playbooks, agent=agent)) == set()
+    assert changed(switch, keys("switch", playbooks=playbooks, agent=agent)) == {"tree", "root"}
+
+
+def test_tests_and_tables_of_contents_are_not_baked(playbooks: Path, agent: Path) -> None:
+    before = keys("switch", playbooks=playbooks, agent=agent)
+    (playbooks / "README.md").write_text("new\n")
+    (playbooks / "site.yml").write_text("---\n[]\n")
+    (playbooks / "roles/base/tests/test_more.py").write_text("pass\n")
+    assert changed(before, keys("switch", playbooks=playbooks, agent=agent)) == set()
+
+
+def test_a_changed_agent_bakes_the_deploy_image_only(playbooks: Path, agent: Path) -> None:
+    before = keys("server", playbooks=playbooks, agent=agent)
+    agent.write_text("print('better agent')\n")
+    assert changed(before, keys("server", playbooks=playbooks, agent=agent)) == {"deploy"}
+
+
+def test_newer_packages_bake_everything(playbooks: Path, agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys("server", playbooks=playbooks, agent=agent)
+    monkeypatch.setattr(recipe, "AS_OF", "2099-01-01")
+    assert changed(before, keys("server", playbooks=playbooks, agent=agent)) == set(asdict(before))
+
+
+def test_flavours_are_the_server_and_more() -> None:
+    for flavour, roles in recipe.FLAVOURS.items():
+        assert roles[: len(recipe.FLAVOURS["server"])] == recipe.FLAVOURS["server"]
+        assert roles == (*recipe.FLAVOURS["server"], *roles_beyond_server(flavour))
