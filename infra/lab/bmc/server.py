@@ -87,11 +87,12 @@ async def serving(
     tls: TlsFiles | None,
     users: Mapping[str, SecretStr],
     addresses: Mapping[IPv4Address, Serial] | None = None,
+    device: str = "",
 ) -> AsyncIterator[int]:
     """The port on which the BMCs answer while the block lasts (``port`` 0 takes a free one).
 
     ``folder`` keeps the settings; ``addresses`` says which BMC answers where (default: ``bmc_address`` of each
-    machine); without ``tls`` it is plain HTTP, for tests.
+    machine), ``device`` a network interface to which the port is confined; without ``tls`` it is plain HTTP.
 
     Raises:
         PermanentError: the port cannot be bound.
@@ -106,7 +107,7 @@ async def serving(
         shutdown_timeout=1.0,
     )
     await runner.setup()
-    listener = _listen(bind, port)
+    listener = _listen(bind, port, device)
     door = _Door(emulator, runner, tls)
     task = asyncio.create_task(door.accept(listener))
     try:
@@ -129,16 +130,21 @@ async def serve(
     tls: TlsFiles | None,
     users: Mapping[str, SecretStr],
     addresses: Mapping[IPv4Address, Serial] | None = None,
+    device: str = "",
 ) -> None:
     """Serve until cancelled; see ``serving``."""
-    async with serving(hardware, folder, bind=bind, port=port, tls=tls, users=users, addresses=addresses):
+    async with serving(
+        hardware, folder, bind=bind, port=port, tls=tls, users=users, addresses=addresses, device=device
+    ):
         await asyncio.Event().wait()
 
 
-def _listen(bind: str, port: int) -> socket.socket:
+def _listen(bind: str, port: int, device: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if device:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
         listener.bind((bind, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)

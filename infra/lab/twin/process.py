@@ -1,0 +1,135 @@
+"""The process of a twin: ``python -m infra.lab.twin.process CONFIG FD``. All BMCs and SSH endpoints of a facility.
+
+It listens on the loopback interface only. It may be killed at any time; the next ``up`` starts it again, and machines
+are as they were.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from infra.lab import alive
+from infra.lab.bmc.server import ensure_certificate, serving
+from infra.lab.twin.addresses import loopback
+from infra.lab.twin.machines import TwinHardware
+from infra.lab.twin.ssh_door import SshDoor
+from pachon.errors import PachonError, PermanentError
+from pachon.model.base import Frozen
+from pachon.model.facility import Machine, SiteName
+
+USER = "pachon"
+EVERYWHERE = "0.0.0.0"
+"""Of the loopback interface: the sockets are bound to it."""
+
+
+class SiteConfig(Frozen):
+    """One site of a twin."""
+
+    name: SiteName
+    machines: tuple[Machine, ...]
+    password_file: Path
+    bmc_port: int
+
+
+class TwinConfig(Frozen):
+    """What a twin's process has to know."""
+
+    facility: str
+    folder: Path
+    """Folder of the machines' folders, and of the BMCs' certificate."""
+    sites: tuple[SiteConfig, ...]
+    ssh_port: int
+
+
+def lock_path(config_path: Path) -> Path:
+    """The file whose lock the process holds while it lives."""
+    return config_path.with_suffix(".lock")
+
+
+@contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A socket that takes connections to every loopback address on this port (0: a free one).
+
+    Raises:
+        PermanentError: the port is taken.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
+        try:
+            listener.bind((EVERYWHERE, port))
+        except OSError as error:
+            raise PermanentError(
+                f"the twin cannot listen on port {port}: {error.strerror}", cure="see who does: ss -ltnp"
+            ) from error
+        listener.listen(4096)
+        listener.setblocking(False)
+        yield listener
+
+
+async def serve(config: TwinConfig, report: int) -> None:
+    """Serve until SIGTERM; "on" is written to ``report`` when everything listens."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    machines = tuple(machine for site in config.sites for machine in site.machines)
+    tls = ensure_certificate(config.folder, now=datetime.now(UTC))
+    async with AsyncExitStack() as stack:
+        hardware = TwinHardware(machines, config.folder)
+        serials = {loopback(machine.management_address): machine.serial for machine in machines}
+        door = SshDoor(hardware, config.folder, serials)
+        hardware.when_stopped(door.hang_up)
+        stack.push_async_callback(hardware.close)
+        for site in config.sites:
+            bmcs = serving(
+                hardware,
+                config.folder,
+                bind=EVERYWHERE,
+                port=site.bmc_port,
+                device="lo",
+                tls=tls,
+                users={USER: SecretStr(site.password_file.read_text().strip())},
+                addresses={loopback(machine.bmc_address): machine.serial for machine in site.machines},
+            )
+            await stack.enter_async_context(bmcs)
+        listener = stack.enter_context(listening(config.ssh_port))
+        task = asyncio.create_task(door.serve(listener))
+        stack.callback(door.close)
+        stack.callback(task.cancel)
+        os.write(report, b"on")
+        os.close(report)
+        await stop.wait()
+
+
+def main(config_path: Path, report: int) -> int:
+    """Exit status of the process."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
+    try:
+        config = TwinConfig.model_validate_json(config_path.read_bytes())
+        if not alive.hold(lock_path(config_path)):
+            os.write(report, b"on")
+            return 0
+        asyncio.run(serve(config, report))
+    except (PachonError, OSError, ValueError) as error:
+        with contextlib.suppress(OSError):
+            os.write(report, f"failed: {error}".encode())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
