@@ -4,6 +4,7 @@ What hosts answer is asked over SSH with our certificates, so "up" means: the ri
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ Power = Literal["on", "off", "no answer", "unknown"]
 ANSWER_SECONDS = 10
 UPTIME = "ps -o etimes= -p 1"
 """Seconds since the host's first process began; right in containers too, where /proc/uptime is the machine's."""
+STAMP = "cat /etc/pachon/stamp.json"
 
 
 class HostStatus(Frozen):
@@ -100,9 +102,12 @@ async def observe_site(
     *,
     known: Mapping[Serial, MachineRecord],
     detours: Detours = NO_DETOURS,
+    systems: bool = True,
 ) -> tuple[HostStatus, ...]:
-    """Status of every host of the site."""
-    power_by_serial, uptime_by_host = await asyncio.gather(_power(site, state, detours), _uptimes(site, state, detours))
+    """Status of every host of the site; without ``systems`` (the twin) a host is up since it was deployed."""
+    power_by_serial, uptime_by_host = await asyncio.gather(
+        _power(site, state, detours), _uptimes(site, state, detours, UPTIME if systems else STAMP)
+    )
     now = datetime.now(UTC)
     return tuple(
         _host(host, known.get(host.machine), power_by_serial.get(host.machine), uptime_by_host.get(host.name), now=now)
@@ -167,7 +172,9 @@ async def _power(site: Site, state: Path, detours: Detours) -> Mapping[Serial, I
         return {} if not (state / "secrets").is_dir() else {machine.serial: error for machine in site.machines}
 
 
-async def _uptimes(site: Site, state: Path, detours: Detours) -> Mapping[HostName, timedelta | PachonError]:
+async def _uptimes(
+    site: Site, state: Path, detours: Detours, question: str
+) -> Mapping[HostName, timedelta | PachonError]:
     """How long each active host is up, or why it does not say."""
     credentials = Credentials.of_state(state)
 
@@ -180,11 +187,11 @@ async def _uptimes(site: Site, state: Path, detours: Detours) -> Mapping[HostNam
             try:
                 async with asyncio.timeout(ANSWER_SECONDS * 2):
                     session = await fleet.host(where, port=port, alias=address)
-                    told = await session.run(UPTIME, timeout=timedelta(seconds=ANSWER_SECONDS))
-                return host.name, timedelta(seconds=int(told))
+                    told = await session.run(question, timeout=timedelta(seconds=ANSWER_SECONDS))
+                return host.name, _uptime(told)
             except TimeoutError:
                 return host.name, PachonError("it lets us in but does not answer")
-            except ValueError:
+            except (ValueError, KeyError, TypeError):
                 return host.name, PachonError("it answers nonsense")
             except PachonError as error:
                 return host.name, error
@@ -192,3 +199,10 @@ async def _uptimes(site: Site, state: Path, detours: Detours) -> Mapping[HostNam
         if not credentials.known_hosts.is_file():
             return {host.name: PachonError("nothing was deployed yet") for host in site.active_hosts}
         return dict(await asyncio.gather(*(ask(host) for host in site.active_hosts)))
+
+
+def _uptime(told: str) -> timedelta:
+    """The uptime in an answer to either question."""
+    if told.lstrip().startswith("{"):
+        return datetime.now(UTC) - datetime.fromisoformat(json.loads(told)["at"])
+    return timedelta(seconds=int(told))

@@ -95,11 +95,15 @@ def ssh(
     host = call.host(facility, name)
     refuse_planned(host)
     state = places.state(facility.name)
-    refuse_twin(asyncio.run(standing(facility, state)), facility)
-    config = ssh_config(facility, state)
     words = command or []
+    stands = asyncio.run(standing(facility, state))
+    if not words:
+        refuse_twin(stands, facility)
+    address = str(facility.site(host.site).machine_by_serial[host.machine].management_address)
+    detour = stands.detours.get(address)
+    there = ["-o", f"HostName={detour.host}", "-p", str(detour.port), "-o", f"HostKeyAlias={address}"] if detour else []
     remote = words if len(words) == 1 else [shlex.join(words)] if words else []
-    argv = ["ssh", "-F", str(config), host.name, *remote]
+    argv = ["ssh", "-F", str(ssh_config(facility, state)), *there, host.name, *remote]
     if not call.as_json:
         os.execvp(argv[0], argv)  # the person's terminal is ssh's from here on
     if not words:

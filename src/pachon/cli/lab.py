@@ -11,7 +11,7 @@ from pachon.cli.frame import Call, Command, LongCommand, example, noun
 from pachon.errors import ExitCode, RefusedError
 
 if TYPE_CHECKING:
-    from infra.lab.instance import MachineStatus
+    from infra.lab.instance import LabStatus, MachineStatus
     from pachon.model.facility import Facility
 
 app = noun("The emulated hardware by itself.")
@@ -60,28 +60,37 @@ def status(ctx: typer.Context) -> Answer:
 
     Exit status 4 when it is not up.
     """
-    from infra.lab import instance
+    from pachon import ground
 
     call = Call.of(ctx)
     facility = emulated(call)
-    found = asyncio.run(instance.status(facility.name, state=places.state(facility.name)))
+    kind = ground.of(facility).kind
+    found = asyncio.run(_look(facility, kind))
     sites = [(site.name, site.floor, site.network, site.bmc_pid is not None) for site in found.sites]
     machines = [
         (machine.serial, machine.site, machine.kind, _power(machine), machine.boot_source, machine.boots)
         for machine in found.machines
     ]
-    text: list[Part] = [facts({"facility": facility.name, "up": found.up, "owner": found.owner})]
+    text: list[Part] = [facts({"facility": facility.name, "kind": kind, "up": found.up, "owner": found.owner})]
     if found.machines:
         text += ["", Table(("site", "namespace", "network", "bmcs answer"), sites, folds=("namespace",))]
         text += ["", Table(("machine", "site", "kind", "power", "boot source", "boots"), machines)]
         text += ["", f"consoles: {found.machines[0].console.parent.parent}/*/{found.machines[0].console.name}"]
     text += [f"problem: {problem}" for problem in found.problems]
     return Answer(
-        value=found,
+        value={"kind": kind, **found.model_dump(mode="json")},
         text=text,
         exit_code=ExitCode.DONE if found.up else ExitCode.DEGRADED,
         talk=[] if found.up else ["'pachon lab up' builds or mends it"],
     )
+
+
+async def _look(facility: "Facility", kind: str) -> "LabStatus":
+    from infra.lab import instance
+    from infra.lab.twin import instance as twin
+
+    look = twin.status if kind == "twin" else instance.status
+    return await look(facility.name, state=places.state(facility.name))
 
 
 def _power(machine: "MachineStatus") -> str:

@@ -42,7 +42,8 @@ async def _observe(facility: "Facility", sites: "tuple[Site, ...]") -> "Facility
     found: list[SiteStatus] = []
     for site in sites:
         if stands.reachable:
-            hosts = await observe_site(site, state, known=known, detours=stands.detours)
+            systems = stands.kind != "twin"
+            hosts = await observe_site(site, state, known=known, detours=stands.detours, systems=systems)
         else:
             hosts = unobserved_site(site, known=known, reason=f"the {stands.kind} is {stands.condition}")
         found.append(await _site(site, state, hosts))
