@@ -95,6 +95,16 @@ def test_nothing_leaves_the_lab_s_namespaces(tmp_path: Path) -> None:
         workbench.down(facility, state)
 
 
+def test_service_left_on_the_floor_is_ended_by_down(tmp_path: Path) -> None:
+    facility, state = _facility("t-lab-svc", 34, count=1), tmp_path / "t-lab-svc"
+    try:
+        workbench.up(facility, state)
+        service = subprocess.Popen([*instance.place(facility, "base"), "sleep", "3600"])
+    finally:
+        workbench.down(facility, state)
+    assert service.wait() == -signal.SIGKILL
+
+
 def test_killed_bmc_is_started_again_and_finds_the_machines_as_they_are(tmp_path: Path) -> None:
     with workbench.standing(_facility("t-lab-bmc", 23), tmp_path) as bench:
         tiny.write_disk(tmp_path, bench.machines / "T23N1" / "disks" / "sda.img")

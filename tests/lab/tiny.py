@@ -8,10 +8,11 @@ STUB = Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
 
 INIT = """#!/bin/busybox sh
 export PATH=/bin
+[ -e /proc/self ] || busybox mount -t proc proc /proc
+[ -e /sys/class ] || busybox mount -t sysfs sys /sys
+[ -e /dev/ttyS0 ] || [ -e /run/host ] || busybox mount -t devtmpfs dev /dev
 busybox --install -s /bin
-[ -e /proc/self ] || mount -t proc proc /proc
-[ -e /sys/class ] || mount -t sysfs sys /sys
-echo "tiny: hello"
+echo "tiny: hello in $(date -u +%Y)"
 echo "tiny: cmdline $(cat /proc/cmdline)"
 echo "tiny: serial $(cat /run/host/dmi/product_serial 2>/dev/null || cat /sys/class/dmi/id/product_serial)"
 for nic in /sys/class/net/*; do echo "tiny: nic ${nic##*/} $(cat $nic/address)"; done

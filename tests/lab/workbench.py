@@ -15,7 +15,7 @@ from infra.lab.power import LabHardware
 from pachon.model.facility import Facility
 from pachon.progress import silent
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
