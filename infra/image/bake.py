@@ -127,6 +127,7 @@ class Baker:
             self._make_kernel()
         if shelf.artefact(f"root-{self._flavour}", wanted.root) is None:
             self._root()
+        shelf.prune(time.time())
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[Callable[[str], None]]:
@@ -202,13 +203,23 @@ class Baker:
             version.write_text(kernel.version + "\n")
             self._record("kernel-version", self._keys.kernel, version, "kernel-version.txt", raw_size_bytes=0)
 
-    def _deploy(self) -> None:
+    def _deploy_ground(self) -> Path:
+        found = self._shelf.stage("deploy-ground", self._keys.deploy_ground)
+        if found is not None:
+            return found
         kernel, boot = self._unpacked_kernel()
         place = self._unpack(self._base())
+        with self._step("deploy-ground"):
+            made = self._shelf.work("deploy-ground") / "made"
+            deploy.make_ground(place, kernel, boot, made)
+            return self._shelf.put_stage("deploy-ground", self._keys.deploy_ground, made)
+
+    def _deploy(self) -> None:
+        ground = self._deploy_ground()
         with self._step("deploy"):
             work = self._shelf.work("deploy")
             image = work / DEPLOY_NAME
-            size = deploy.make_deploy(place, kernel, boot, image, agent=AGENT, work=work)
+            size = deploy.make_deploy(ground, image, agent=AGENT, work=work)
             self._record("deploy", self._keys.deploy, image, DEPLOY_NAME, raw_size_bytes=size)
 
     def _record(

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pachon.drivers.program import Line, Output, run
+from pachon.errors import PermanentError
 
 FILES = Path(__file__).resolve().parent / "files"
 LIMIT = timedelta(minutes=20)
@@ -28,7 +29,10 @@ def inside(
     """What the program said; ``/proc``, ``/dev``, ``/run`` and ``/tmp`` of ``tree`` are mounted while it runs.
 
     Blocks: from a coroutine call it through ``asyncio.to_thread``. Of our own environment the program sees only
-    ``PATH`` and the proxy and certificate settings that apt needs.
+    ``PATH`` and the proxy settings that apt needs.
+
+    Raises:
+        PermanentError: it ended with another status than 0; says its last lines.
     """
     cage = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private")
     first = ("--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", str(FILES / "chamber.sh"))
@@ -42,4 +46,11 @@ def inside(
         **inherited,
         **(environment or {}),
     }
-    return asyncio.run(run(command, timeout=LIMIT, environment=variables, folder=folder, on_line=on_line))
+    done = asyncio.run(run(command, timeout=LIMIT, environment=variables, folder=folder, on_line=on_line, check=False))
+    if done.status != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-6:]
+        raise PermanentError(
+            f"{argv[0]} ended with status {done.status}: " + " / ".join(line[:300] for line in said),
+            cure="see that the disk has 2 GiB left and that 'apt-get update' works here, then run again",
+        )
+    return done

@@ -49,13 +49,15 @@ def pack(entries: Iterable[Entry], *, epoch_seconds: int) -> bytes:
         for depth in range(1, len(parts) + 1):
             parent = "/".join(parts[:depth])
             chosen.setdefault(parent, folder(parent))
-    pieces = [
-        _record(chosen[path], inode=number, epoch_seconds=epoch_seconds)
-        for number, path in enumerate(sorted(chosen), start=1)
-    ]
-    pieces.append(_record(replace(folder(TRAILER), mode=0), inode=0, epoch_seconds=0))
-    archive = b"".join(pieces)
-    return archive + b"\0" * (-len(archive) % 512)
+    ordered = [chosen[path] for path in sorted(chosen)]
+    return _ended(_records(ordered, first_inode=1, epoch_seconds=epoch_seconds))
+
+
+def extend(archive: bytes, entries: Iterable[Entry], *, epoch_seconds: int) -> bytes:
+    """The archive with more at its end, in folders that it has already."""
+    ground = archive[: archive.rindex(END_MARK)]
+    more = _records(entries, first_inode=len(names(archive)) + 1, epoch_seconds=epoch_seconds)
+    return _ended(ground + more)
 
 
 def names(archive: bytes) -> tuple[str, ...]:
@@ -74,6 +76,16 @@ def names(archive: bytes) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _records(entries: Iterable[Entry], *, first_inode: int, epoch_seconds: int) -> bytes:
+    numbered = enumerate(entries, start=first_inode)
+    return b"".join(_record(entry, inode=number, epoch_seconds=epoch_seconds) for number, entry in numbered)
+
+
+def _ended(records: bytes) -> bytes:
+    archive = records + END_MARK
+    return archive + b"\0" * (-len(archive) % 512)
+
+
 def _aligned(size: int) -> int:
     return size + -size % 4
 
@@ -85,3 +97,6 @@ def _record(entry: Entry, *, inode: int, epoch_seconds: int) -> bytes:
     numbers = (inode, entry.mode, 0, 0, links, epoch_seconds, len(entry.content), 0, 0, major, minor, len(name), 0)
     head = MAGIC + b"".join(b"%08X" % number for number in numbers) + name
     return head + b"\0" * (-len(head) % 4) + entry.content + b"\0" * (-len(entry.content) % 4)
+
+
+END_MARK = _record(replace(folder(TRAILER), mode=0), inode=0, epoch_seconds=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 from infra.image import recipe
 from infra.image.chamber import FILES, inside
 from infra.image.closure import merged_links, programs, python_modules
-from infra.image.cpio import Entry, device, file, folder, link, pack
+from infra.image.cpio import Entry, device, extend, file, folder, link, pack
 from infra.image.modules import Kernel, initial
 from pachon.errors import PermanentError
 
@@ -27,10 +27,8 @@ def disk(tree: Path, kernel: Kernel) -> bytes:
     )
 
 
-def deploy(tree: Path, kernel: Kernel, *, agent: Path) -> bytes:
-    """Archive of the RAM disk of the deploy image, with the agent in it."""
-    if not agent.is_file():
-        raise PermanentError(f"there is no agent at {agent}", cure="use a whole checkout")
+def deploy_ground(tree: Path, kernel: Kernel) -> bytes:
+    """Archive of the RAM disk of the deploy image, all but the agent."""
     return pack(
         [
             *_ground(tree, recipe.DEPLOY_PROGRAMS),
@@ -38,7 +36,6 @@ def deploy(tree: Path, kernel: Kernel, *, agent: Path) -> bytes:
             *initial(kernel, network=True),
             _script("init", "deploy-init.sh"),
             _script(DHCP_SCRIPT, "dhcp-lease.sh"),
-            file("usr/lib/pachon/agent.py", agent.read_bytes()),
             file("etc/passwd", USERS),
             file("etc/group", b"root:x:0:\n"),
             file("etc/nsswitch.conf", b"hosts: files dns\npasswd: files\ngroup: files\n"),
@@ -47,6 +44,14 @@ def deploy(tree: Path, kernel: Kernel, *, agent: Path) -> bytes:
         ],
         epoch_seconds=recipe.EPOCH_SECONDS,
     )
+
+
+def deploy(ground: bytes, *, agent: Path) -> bytes:
+    """The archive with the agent in it."""
+    if not agent.is_file():
+        raise PermanentError(f"there is no agent at {agent}", cure="use a whole checkout")
+    entry = file("usr/lib/pachon/agent.py", agent.read_bytes())
+    return extend(ground, [entry], epoch_seconds=recipe.EPOCH_SECONDS)
 
 
 def compress(archive: Path, target: Path) -> None:

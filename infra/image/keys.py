@@ -25,6 +25,8 @@ class Keys:
     """The tree of the flavour: for ``server`` the same as ``server``."""
     root: str
     kernel: str
+    deploy_ground: str
+    """All of the deploy image but the agent."""
     deploy: str
 
 
@@ -51,18 +53,18 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
     server = _key(base, *_files(playing), *_roles(playbooks, recipe.FLAVOURS["server"]), *_sources("play.py"))
     extra = roles_beyond_server(flavour)
     tree = _key(server, *_roles(playbooks, extra)) if extra else server
-    initial = _sources(
-        "closure.py", "cpio.py", "initrd.py", "modules.py", "recipe.py", "uki.py", "files/load-modules.sh"
-    )
+    initial = _sources("closure.py", "cpio.py", "initrd.py", "modules.py", "recipe.py", "files/load-modules.sh")
+    kernel = _key(base, *initial, *_sources("esp.py", "uki.py", "files/disk-init.sh"))
+    scripts = _sources("files/deploy-init.sh", "files/dhcp-lease.sh")
+    ground = _key(base, *initial, *_sources("deploy.py", "esp.py"), *scripts)
     return Keys(
         base=base,
         server=server,
         tree=tree,
         root=_key(tree, *_sources("disk.py")),
-        kernel=_key(base, *initial, *_sources("esp.py", "files/disk-init.sh")),
-        deploy=_key(
-            base, *initial, *_sources("deploy.py", "files/deploy-init.sh", "files/dhcp-lease.sh"), *_files([agent])
-        ),
+        kernel=kernel,
+        deploy_ground=ground,
+        deploy=_key(ground, *_sources("uki.py"), *_files([agent])),
     )
 
 

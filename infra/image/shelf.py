@@ -7,11 +7,14 @@ lock for the folder: a second bake waits, then finds what the first one made.
     images/stages/<stage>-<key>/  intermediate trees and packages; only the newest key of a stage is kept
     images/records/<what>-<key>.json
     images/work/                  emptied at the start of every bake
+
+What nobody asked for in a month is removed after a bake.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +23,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from infra.image.artefact import Artefact, file_digest, is_whole
+
+KEPT_DAYS = 30
+ARTEFACT = re.compile(r"[0-9a-f]{64}\.")
 
 
 class Shelf:
@@ -92,7 +98,11 @@ class Shelf:
         except (OSError, ValidationError):
             return None
         found = found.model_copy(update={"path": self.root / found.path.name})
-        return found if is_whole(found) else None
+        if not is_whole(found):
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self._records / f"{what}-{key}.json")
+        return found
 
     def record(self, what: str, key: str, artefact: Artefact) -> None:
         """Remember which artefact came of these inputs."""
@@ -100,6 +110,25 @@ class Shelf:
         draft = target.with_suffix(f".{os.getpid()}")
         draft.write_text(artefact.model_dump_json(indent=1) + "\n")
         draft.rename(target)
+
+    def prune(self, now: float) -> None:
+        """Remove records that nobody asked for in ``KEPT_DAYS``, and artefacts that no record names any more."""
+        oldest = now - KEPT_DAYS * 86400
+        named = set()
+        for record in self._records.glob("*.json"):
+            if record.stat().st_mtime < oldest:
+                record.unlink()
+                continue
+            with contextlib.suppress(ValidationError):
+                named.add(Artefact.model_validate_json(record.read_bytes()).path.name)
+        for path in self.root.iterdir():
+            if (
+                path.is_file()
+                and ARTEFACT.match(path.name)
+                and path.name not in named
+                and path.stat().st_mtime < oldest
+            ):
+                path.unlink()
 
     def _clear(self) -> None:
         for leftover in self._work.iterdir():

@@ -38,3 +38,11 @@ def test_a_later_entry_replaces_an_earlier_one() -> None:
     archive = cpio.pack([cpio.file("a", b"old"), cpio.file("a", b"new")], epoch_seconds=1)
     assert b"new" in archive
     assert b"old" not in archive
+
+
+def test_what_is_added_comes_last_and_under_one_trailer() -> None:
+    archive = cpio.extend(cpio.pack(ENTRIES, epoch_seconds=1), [cpio.file("usr/new", b"n")], epoch_seconds=1)
+    assert cpio.names(archive)[-1] == "usr/new"
+    assert len(cpio.names(archive)) == 9
+    assert archive.count(b"TRAILER!!!") == 1
+    assert len(archive) % 512 == 0

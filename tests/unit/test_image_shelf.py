@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -102,6 +103,15 @@ def test_only_the_newest_key_of_a_stage_is_kept(tmp_path: Path) -> None:
     assert shelf.stage("tree", "a" * 16) is None
     assert shelf.stage("tree", "c" * 16) is not None
     assert shelf.stage("tree-switch", "b" * 16) is not None
+
+
+def test_what_nobody_asks_for_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    old, new = put(Shelf(tmp_path), "root", "old", b"old"), put(Shelf(tmp_path), "root", "new", b"new")
+    later = time.time() + 31 * 86400
+    os.utime(tmp_path / "images/records/root-new.json", (later, later))
+    Shelf(tmp_path).prune(later)
+    assert not old.path.exists()
+    assert new.path.exists()
 
 
 def _die_at_work(cache: Path, ready: Event) -> None:
