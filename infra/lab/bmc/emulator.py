@@ -47,10 +47,13 @@ class Emulator:
         *,
         addresses: Mapping[IPv4Address, Serial],
         users: Mapping[str, SecretStr],
+        media_sources: Mapping[Serial, IPv4Address] | None = None,
     ) -> None:
         self._hardware = hardware
         self._folder = folder
         self._by_address = {str(address): serial for address, serial in addresses.items()}
+        own = {serial: address for address, serial in addresses.items()}
+        self._media_sources = {serial: str(address) for serial, address in (media_sources or own).items()}
         self._access = Access(users, lambda: asyncio.get_running_loop().time())
         self._locks: dict[Serial, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -222,7 +225,7 @@ class Emulator:
 
     async def _insert(self, serial: Serial, uri: str) -> None:
         async with self._lock(serial):
-            path = await media.fetch(self._folder, serial, uri)
+            path = await media.fetch(self._folder, serial, uri, source=self._media_sources[serial])
             self._change(serial, media_uri=uri, media_path=str(path), inserted=True)
 
     async def _eject(self, serial: Serial) -> None:

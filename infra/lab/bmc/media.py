@@ -18,8 +18,10 @@ def medium_path(folder: Path, serial: Serial) -> Path:
     return folder / serial / "media.img"
 
 
-async def fetch(folder: Path, serial: Serial, uri: str) -> Path:
-    """The BMC's copy of the image at ``uri``. Certificates are not checked, as on most BMCs.
+async def fetch(folder: Path, serial: Serial, uri: str, *, source: str) -> Path:
+    """The BMC's copy of the image at ``uri``, asked for from its own address ``source``.
+
+    Certificates are not checked, as on most BMCs.
 
     Raises:
         RefusalError: the image cannot be had, or is too large.
@@ -32,8 +34,11 @@ async def fetch(folder: Path, serial: Serial, uri: str) -> Path:
     context.verify_mode = ssl.CERT_NONE
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS)) as session,
-            session.get(uri, ssl=context, allow_redirects=False) as answer,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(local_addr=(source, 0), ssl=context),
+                timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS),
+            ) as session,
+            session.get(uri, allow_redirects=False) as answer,
         ):
             if answer.status != 200:
                 raise _cannot(uri, f"HTTP {answer.status}")

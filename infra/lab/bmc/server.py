@@ -88,17 +88,19 @@ async def serving(
     users: Mapping[str, SecretStr],
     addresses: Mapping[IPv4Address, Serial] | None = None,
     device: str = "",
+    media_sources: Mapping[Serial, IPv4Address] | None = None,
 ) -> AsyncIterator[int]:
     """The port on which the BMCs answer while the block lasts (``port`` 0 takes a free one).
 
     ``folder`` keeps the settings; ``addresses`` says which BMC answers where (default: ``bmc_address`` of each
-    machine), ``device`` a network interface to which the port is confined; without ``tls`` it is plain HTTP.
+    machine), ``device`` a network interface to which the port is confined, ``media_sources`` the address that each BMC
+    fetches virtual media from (default: its own); without ``tls`` it is plain HTTP.
 
     Raises:
         PermanentError: the port cannot be bound.
     """
     places = addresses or {each.machine.bmc_address: serial for serial, each in hardware.facts.items()}
-    emulator = Emulator(hardware, folder, addresses=places, users=users)
+    emulator = Emulator(hardware, folder, addresses=places, users=users, media_sources=media_sources)
     runner = web.AppRunner(
         emulator.application(),
         access_log=None,
@@ -119,24 +121,6 @@ async def serving(
         listener.close()
         door.close()
         await runner.cleanup()
-
-
-async def serve(
-    hardware: Hardware,
-    folder: Path,
-    *,
-    bind: str,
-    port: int,
-    tls: TlsFiles | None,
-    users: Mapping[str, SecretStr],
-    addresses: Mapping[IPv4Address, Serial] | None = None,
-    device: str = "",
-) -> None:
-    """Serve until cancelled; see ``serving``."""
-    async with serving(
-        hardware, folder, bind=bind, port=port, tls=tls, users=users, addresses=addresses, device=device
-    ):
-        await asyncio.Event().wait()
 
 
 def _listen(bind: str, port: int, device: str) -> socket.socket:

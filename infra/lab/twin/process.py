@@ -101,6 +101,8 @@ async def serve(config: TwinConfig, report: int) -> None:
                 tls=tls,
                 users={USER: SecretStr(site.password_file.read_text().strip())},
                 addresses={loopback(machine.bmc_address): machine.serial for machine in site.machines},
+                # The boot service knows no mapped BMC addresses; it lets the machine itself fetch its medium as well.
+                media_sources={machine.serial: loopback(machine.management_address) for machine in site.machines},
             )
             await stack.enter_async_context(bmcs)
         listener = stack.enter_context(listening(config.ssh_port))
