@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from infra.lab import alive
-from infra.lab.bmc.server import ensure_certificate, serving
+from infra.lab.bmc.server import confine, ensure_certificate, serving
 from infra.lab.twin.addresses import loopback
 from infra.lab.twin.machines import TwinHardware
 from infra.lab.twin.ssh_door import SshDoor
@@ -30,7 +30,7 @@ from pachon.model.facility import Machine, SiteName
 
 USER = "pachon"
 EVERYWHERE = "0.0.0.0"
-"""Of the loopback interface: the sockets are bound to it."""
+"""Of the loopback interface, to which the sockets are confined."""
 
 
 class SiteConfig(Frozen):
@@ -66,7 +66,7 @@ def listening(port: int) -> Iterator[socket.socket]:
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
+        confine(listener, "lo")
         try:
             listener.bind((EVERYWHERE, port))
         except OSError as error:
