@@ -178,7 +178,9 @@ def bring_up_network(server: str) -> None:
             run("dhclient", "-1", "-4", *names, allowed=range(256))
         else:
             for name in names:
-                run("busybox", "udhcpc", "-n", "-q", "-t", "5", "-i", name, allowed=range(256))
+                run("busybox", "udhcpc", "-n", "-q", "-t", "3", "-T", "2", "-i", name, allowed=range(256))
+                if has_way_to(host):
+                    return
         if has_way_to(host):
             return
         time.sleep(1)

@@ -77,7 +77,7 @@ def attach(file: Path) -> str:
                 make_node(device, _SYS_BLOCK / device.name)
             handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.ioctl(handle, _LOOP_CONFIGURE, struct.pack("=II296x", backing, 0))
+                fcntl.ioctl(handle, _LOOP_CONFIGURE, struct.pack("=II56x64s176x", backing, 0, str(file).encode()[-63:]))
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
