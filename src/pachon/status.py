@@ -67,16 +67,16 @@ class FacilityStatus(Frozen):
     facility: str
     hardware: str
     """``racks``, ``lab`` or ``twin``."""
-    lab: str
-    """Whether the emulated hardware is up; empty for racks."""
+    condition: str
+    """Of emulated hardware: ``up``, ``down`` or what is wrong with it; empty for racks."""
     sites: tuple[SiteStatus, ...]
     degraded: tuple[str, ...]
     """Everything that is not as the definition has it; empty: all is well."""
 
 
-def troubles(sites: tuple[SiteStatus, ...], *, lab: str) -> tuple[str, ...]:
+def troubles(sites: tuple[SiteStatus, ...], *, condition: str) -> tuple[str, ...]:
     """Everything that is not as the definition has it."""
-    found = [] if lab in {"", "up"} else [f"the lab is {lab}"]
+    found = [] if condition in {"", "up"} else [f"the emulated hardware is {condition}"]
     for site in sites:
         if site.boot_service == "stopped":
             found.append(f"site {site.name}: the boot service is stopped")

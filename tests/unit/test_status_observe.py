@@ -67,14 +67,14 @@ def test_host_that_lets_us_in_is_up_since_its_first_process_began(tmp_path: Path
     assert web01.up_since is not None
     assert web01.reached_by == "pachon host ssh web01"
     assert (web02.up, web02.reason, web02.right) == (False, "", True)
-    assert troubles((site,), lab="") == ()
+    assert troubles((site,), condition="") == ()
 
 
 def test_host_with_the_key_of_another_is_not_up(tmp_path: Path) -> None:
     _, site = observed(tmp_path, "198.19.40.99", "3600")
     assert not site.hosts[0].up
     assert "has no host key that this facility has signed" in site.hosts[0].reason
-    (trouble,) = troubles((site,), lab="")
+    (trouble,) = troubles((site,), condition="")
     assert trouble.startswith("host web01: ")
 
 
@@ -87,11 +87,11 @@ def test_hosts_of_a_lab_that_is_down_are_not_asked_and_named(tmp_path: Path) -> 
     facility = load(SMALL)
     hosts = unobserved_site(facility.sites[0], known={}, reason="the lab is down")
     site = SiteStatus(name="here", title="Here", boot_service="stopped", deploys={}, hosts=hosts)
-    degraded = troubles((site,), lab="down")
+    degraded = troubles((site,), condition="down")
     assert degraded == (
-        "the lab is down",
+        "the emulated hardware is down",
         "site here: the boot service is stopped",
         "host web01: the lab is down",
     )
-    whole = FacilityStatus(facility="t-small", hardware="lab", lab="down", sites=(site,), degraded=degraded)
+    whole = FacilityStatus(facility="t-small", hardware="lab", condition="down", sites=(site,), degraded=degraded)
     assert FacilityStatus.model_validate_json(whole.model_dump_json()) == whole

@@ -80,7 +80,7 @@ async def standing(facility: Facility, state: Path) -> Stands:
     stands = await hardware(facility, state)
     if not stands.reachable:
         raise MissingError(
-            f"the lab of {facility.name!r} is {stands.condition}", cure="'pachon lab up' builds its hardware"
+            f"the {stands.kind} of {facility.name!r} is {stands.condition}", cure="'pachon lab up' builds its hardware"
         )
     return stands
 

@@ -50,9 +50,9 @@ async def _observe(facility: "Facility", sites: "tuple[Site, ...]") -> "Facility
     return FacilityStatus(
         facility=facility.name,
         hardware=stands.kind,
-        lab=stands.condition,
+        condition=stands.condition,
         sites=tuple(found),
-        degraded=troubles(tuple(found), lab=stands.condition),
+        degraded=troubles(tuple(found), condition=stands.condition),
     )
 
 
@@ -78,7 +78,7 @@ async def _site(site: "Site", state: Path, hosts: "tuple[HostStatus, ...]") -> "
 def _answer(observed: "FacilityStatus") -> Answer:
     now = datetime.now(UTC)
     head = {"facility": observed.facility, "hardware": observed.hardware}
-    text: list[Part] = [facts({**head, "lab": observed.lab} if observed.lab else head)]
+    text: list[Part] = [facts({**head, "condition": observed.condition} if observed.condition else head)]
     for site in observed.sites:
         deploys = ", ".join(f"{number} {state}" for state, number in sorted(site.deploys.items()))
         text += ["", f"{site.name} ({site.title})", f"boot service {site.boot_service}; deploys: {deploys or 'none'}"]
