@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from infra.image import recipe
 from infra.image.chamber import inside
 from pachon.drivers.program import Line
 from pachon.errors import PermanentError
@@ -39,6 +40,7 @@ def play(tree: Path, roles: Sequence[str], *, work: Path, on_line: Line | None =
                 "ANSIBLE_NOCOLOR": "1",
                 "PACHON_ANSIBLE_RECORD": str(record),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "SOURCE_DATE_EPOCH": str(recipe.EPOCH_SECONDS),
             },
             folder=CHECKOUT,
             on_line=on_line,

@@ -55,6 +55,7 @@ def make_base(target: Path, *, work: Path, on_line: Line) -> None:
             "PACHON_KERNEL": recipe.KERNEL_PACKAGE,
             "PACHON_PURGED": " ".join(recipe.PURGED),
             "SOURCE_DATE_EPOCH": str(recipe.EPOCH_SECONDS),
+            "TMPDIR": str(work),
         },
         on_line=on_line,
     )
