@@ -85,11 +85,8 @@ def labs_on_record() -> dict[str, str]:
 
 
 def is_ours(state: str, basetemp: Path) -> bool:
-    """Whether a lab with that state folder, which was not there before, was brought up by a test of this session."""
-    temporary = f"{Path(tempfile.gettempdir()).resolve()}/"
-    return state.startswith(f"{basetemp}/") or (
-        state.startswith(temporary) and not state.startswith(f"{temporary}pytest-of-")
-    )
+    """Whether a lab with that state folder is one of this session; tests keep theirs in basetemp or in ``/tmp/t-…``."""
+    return state.startswith((f"{basetemp}/", f"{Path(tempfile.gettempdir()).resolve()}/t-"))
 
 
 def belongs(name: str, others: dict[str, str]) -> bool:

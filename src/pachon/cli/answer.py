@@ -110,9 +110,7 @@ def draw(table: Table, screen: "Console") -> None:
 
     drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for heading in table.headings:
-        numeric = bool(table.rows) and all(
-            isinstance(row[table.headings.index(heading)], int | float) for row in table.rows
-        )
+        numeric = bool(table.rows) and all(_is_number(row[table.headings.index(heading)]) for row in table.rows)
         drawn.add_column(
             Text(heading.upper()),
             no_wrap=heading not in table.folds,
@@ -126,6 +124,10 @@ def draw(table: Table, screen: "Console") -> None:
     with screen.capture() as captured:
         screen.print(drawn)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def console() -> "Console":
