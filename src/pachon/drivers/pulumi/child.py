@@ -52,8 +52,10 @@ class Request(Frozen):
     """Whether we hold the site's lease, without which no stale lock is cleared."""
     refresh: bool = False
     parallel: int
-    imports: tuple[tuple[str, str], ...] = ()
-    """(token, address) of each resource to import."""
+    imports: tuple[str, ...] = ()
+    """Addresses of the resources to import."""
+    targets: tuple[str, ...] = ()
+    """Names of all resources that an import may touch."""
     answer: str
     """File that takes the answer."""
 
@@ -104,8 +106,6 @@ def _perform(request: Request) -> Answer:
         match request.verb:
             case "export":
                 return Answer(resources=_exported(stack.export_stack().deployment))
-            case "import":
-                return _import(request, stack)
             case _:
                 _operation(request, stack)(on_event=listener, parallel=request.parallel)
     except ConcurrentUpdateError as error:
@@ -133,6 +133,8 @@ def _operation(request: Request, stack: Any) -> Callable[..., Any]:
             return partial(stack.preview, refresh=request.refresh or None)
         case "up":
             return partial(stack.up, continue_on_error=True, refresh=request.refresh or None)
+        case "import":
+            return partial(stack.up, target=[f"**::{name}" for name in request.targets])
         case "refresh":
             return partial(stack.refresh)
         case "destroy":
@@ -171,10 +173,14 @@ def _stack(request: Request) -> Any:
     facility = Facility.model_validate(arguments["facility"])
     images = {flavour: ImageFacts.model_validate(facts) for flavour, facts in arguments["images"].items()}
     module = importlib.import_module(request.program)
+
+    def program() -> None:
+        module.program(facility, arguments["site"], images)
+
     workspace = LocalWorkspace(
         work_dir=request.work,
         pulumi_home=request.home,
-        program=lambda: module.program(facility, arguments["site"], images),
+        program=program if not request.imports else _importing(program, request.imports),
         secrets_provider="passphrase",
         project_settings=ProjectSettings(name=request.project, runtime="python"),
         pulumi_command=Command(request.pulumi),
@@ -202,12 +208,24 @@ def _clear(request: Request, stack: Any) -> None:
         stack.import_stack(deployment)
 
 
-def _import(request: Request, stack: Any) -> Answer:
-    resources = [
-        {"type": token, "name": address, "id": address, "version": "0.1.0"} for token, address in request.imports
-    ]
-    stack.import_resources(resources=resources, protect=False, generate_code=False)
-    return Answer(resources=_exported(stack.export_stack().deployment))
+def _importing(program: Callable[[], None], addresses: tuple[str, ...]) -> Callable[[], None]:
+    """The program with each of these resources imported by its address instead of created.
+
+    (``pulumi import`` wants a language host to write code with, even where no code is wanted.)
+    """
+    import pulumi
+
+    def imported(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if args.name not in addresses or args.type_.startswith("pachon:components:"):
+            return None
+        opts = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(import_=args.name))
+        return pulumi.ResourceTransformationResult(props=args.props, opts=opts)
+
+    def whole() -> None:
+        pulumi.runtime.register_stack_transformation(imported)
+        program()
+
+    return whole
 
 
 def _exported(deployment: Any) -> tuple[Exported, ...]:

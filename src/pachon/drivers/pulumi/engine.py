@@ -19,7 +19,7 @@ from pachon.drivers.pulumi.child import Answer, Request, Verb
 from pachon.drivers.run_file import VARIABLE, Allowed, Budgets, Declared, Endpoint, RunFile, SiteAccess
 from pachon.errors import PermanentError
 from pachon.model.facility import Facility
-from pachon.model.hardware import STACKS, ImageFacts, ResourceInputs, StackName, inputs_of
+from pachon.model.hardware import STACKS, ImageFacts, Kind, ResourceInputs, StackName, inputs_of
 from pachon.processes import run_group
 from pachon.progress import Event, Progress, silent
 
@@ -128,15 +128,22 @@ class Engine:
 
     async def import_(self, stack: Stack, addresses: Sequence[str]) -> list[Exported]:
         """Take resources that stand in the world into the engine's state; all that it then has."""
-        kinds = {resource.address: resource.kind.value for resource in stack.resources}
-        missing = [address for address in addresses if address not in kinds]
+        declared = {resource.address: resource for resource in stack.resources}
+        missing = [address for address in addresses if address not in declared]
         if missing:
             raise PermanentError(
                 f"{stack.project}/{stack.label} declares no {', '.join(missing)}",
                 cure="an import needs the resource in the definition, with the address it is to have",
             )
-        imports = tuple((kinds[address], address) for address in addresses)
-        return list((await self._run("import", stack, imports=imports)).resources)
+        machines = {
+            f"{stack.site}/machine/{declared[address].inputs['serial']}"
+            for address in addresses
+            if declared[address].kind is Kind.HOST
+        }
+        targets = sorted({*addresses, *machines, f"{stack.site}/{stack.name}"})
+        result = await self._change("import", stack, imports=tuple(addresses), targets=tuple(targets))
+        result.raise_if_failed(f"import into {stack.project}/{stack.label}")
+        return await self.export(stack)
 
     async def export(self, stack: Stack) -> list[Exported]:
         """What the engine's state has of the stack."""
