@@ -178,6 +178,16 @@ def test_virtual_media_is_fetched_by_the_bmc(tmp_path: Path) -> None:
     play(tmp_path, script)
 
 
+def test_a_bmc_that_says_on_whatever_is_true_is_found_out_by_a_restart(tmp_path: Path) -> None:
+    async def script(made: Rig) -> None:
+        made.faulty(lies_about_power=PowerState.ON)
+        async with made.bmc() as bmc:
+            with pytest.raises(PermanentError, match="accepted ForceOff but still says that power is On"):
+                await bmc.set_power(Power.FORCE_RESTART)
+
+    play(tmp_path, script)
+
+
 def test_asset_tag_outlives_the_emulator(tmp_path: Path) -> None:
     async def write(made: Rig) -> None:
         async with made.bmc() as bmc:

@@ -99,7 +99,8 @@ def machine_addresses(site: Site) -> Mapping[str, IPv4Address]:
 
 def _up(facility: Facility, state: Path, progress: Progress) -> None:
     progress(Event(STAGE, facility.name, "started", "the twin"))
-    folder(state).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (folder(state).parent, folder(state)):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = _config(state)
     living = is_up(state)
     wanted = _wanted(facility, state, known)

@@ -79,30 +79,35 @@ class Bmc:
     async def set_power(self, wanted: Power) -> None:
         """Switch the machine, and wait until a read shows it. Nothing is sent when it is on or off as wanted.
 
-        A restart of a machine that is off switches it on.
+        A restart is off, seen to be off, and on: a BMC's own restart could not be told from none by reading.
 
         Raises:
             PermanentError: the BMC took the command but still shows the opposite after the settle time.
         """
         async with self._wire.within(f"set power to {wanted}"):
-            system = await self._system()
-            now = reading.power(self._wire.name, system)
-            command = Power.ON if wanted is Power.FORCE_RESTART and now is not Power.ON else wanted
-            aim = Power.ON if wanted in (Power.ON, Power.FORCE_RESTART) else Power.FORCE_OFF
-            if now is aim and wanted is not Power.FORCE_RESTART:
-                return
-            target = str(pick(system, "Actions", "#ComputerSystem.Reset", "target") or "")
-            if not target:
-                raise PermanentError(f"{self._wire.name} offers no reset", cure="update the BMC's firmware")
-            await self._command(target, {"ResetType": command.value}, once=command is Power.FORCE_RESTART)
-            await self._until(
-                lambda now: reading.power(self._wire.name, now) is aim,
-                failure=lambda now: (
-                    f"accepted {command} but still says that power is {pick(now, 'PowerState')}",
-                    "look at the machine itself: the BMC lies about power or the machine hangs; pull its plug if need "
-                    "be, restart the BMC, then run again",
-                ),
-            )
+            if wanted is Power.FORCE_RESTART:
+                await self._switch(Power.FORCE_OFF)
+                await self._switch(Power.ON)
+            else:
+                await self._switch(wanted)
+
+    async def _switch(self, command: Power) -> None:
+        aim = Power.ON if command is Power.ON else Power.FORCE_OFF
+        system = await self._system()
+        if reading.power(self._wire.name, system) is aim:
+            return
+        target = str(pick(system, "Actions", "#ComputerSystem.Reset", "target") or "")
+        if not target:
+            raise PermanentError(f"{self._wire.name} offers no reset", cure="update the BMC's firmware")
+        await self._command(target, {"ResetType": command.value}, once=False)
+        await self._until(
+            lambda now: reading.power(self._wire.name, now) is aim,
+            failure=lambda now: (
+                f"accepted {command} but still says that power is {pick(now, 'PowerState')}",
+                "look at the machine itself: the BMC lies about power or the machine hangs; pull its plug if need "
+                "be, restart the BMC, then run again",
+            ),
+        )
 
     async def set_boot(self, source: BootSource, *, uri: str = "", once: bool = True) -> None:
         """Set what the machine boots from next (or from now on), verified by a read.
