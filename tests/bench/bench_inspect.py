@@ -89,7 +89,9 @@ class Site:
         config = self.folder / "site.json"
         config.write_text(site.model_dump_json())
         began = time.monotonic()
-        self._process = subprocess.Popen([sys.executable, "-m", "infra.lab.bmc.idle", str(config)])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "infra.lab.bmc.idle", str(config)], stdin=subprocess.PIPE
+        )
         ready = self.folder / "ready"
         while not ready.exists():
             if self._process.poll() is not None:
@@ -101,7 +103,8 @@ class Site:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.terminate()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.wait()
         self._keep.cleanup()
 

@@ -67,7 +67,7 @@ class IdleSite(Frozen):
 
 
 async def serve(site: IdleSite) -> None:
-    """Serve the BMCs of a site of idle machines until cancelled."""
+    """Serve the BMCs of a site of idle machines until standard input ends: nobody who started it lives any more."""
     hardware = IdleHardware(site.machines, site.folder)
     tls = server.ensure_certificate(site.folder, now=datetime.now(UTC))
     users = {"pachon": SecretStr(site.password_file.read_text().strip())}
@@ -75,7 +75,7 @@ async def serve(site: IdleSite) -> None:
         new = site.folder / ".ready"
         new.write_text(f"{port}\n")
         new.replace(site.folder / "ready")
-        await asyncio.Event().wait()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
 
 
 if __name__ == "__main__":
