@@ -169,7 +169,8 @@ def apply(call: Call) -> Call:
                 f"{call['volume']} holds data and no stamp of ours",
                 "move the data away, or give the volume a new name",
             )
-        os.setxattr(folder, ATTRIBUTE, call["stamp"].encode())
+        if not stamp:  # a volume that is full takes not even an attribute
+            os.setxattr(folder, ATTRIBUTE, call["stamp"].encode())
         if call["file_system"] == "btrfs":
             run("btrfs", "qgroup", "limit", str(call["size_bytes"]), folder)
         elif limit_of(call, top) > call["size_bytes"] * 1.1:

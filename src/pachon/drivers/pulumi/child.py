@@ -150,6 +150,8 @@ def _stack(request: Request) -> Any:
     from pulumi.automation._stack import StackInitMode
     from semver import VersionInfo
 
+    _silence_debug_log()
+
     class Command(PulumiCommand):
         def __init__(self, path: str) -> None:
             self.command = path
@@ -206,6 +208,16 @@ def _clear(request: Request, stack: Any) -> None:
         deployment = stack.export_stack()
         deployment.deployment["pending_operations"] = []
         stack.import_stack(deployment)
+
+
+def _silence_debug_log() -> None:
+    """Keep the SDK from sending debug lines for each resource: a quarter of all time, and nobody reads them."""
+    import pulumi.log
+
+    def silent(*_: object, **__: object) -> None:
+        return
+
+    pulumi.log.debug = silent
 
 
 def _importing(program: Callable[[], None], addresses: tuple[str, ...]) -> Callable[[], None]:
