@@ -15,7 +15,9 @@ SYSTEMCTL = """#!/bin/sh
 for unit; do :; done
 field() { sed -n "s/^$1=//p" "$UNITS/$unit"; }
 case "$*" in
-*start*) mountpoint -q "$(field Where)" || mount -t "$(field Type)" -o "$(field Options)" "$(field What)" "$(field Where)";;
+*start*)
+    mountpoint -q "$(field Where)" ||
+        mount -t "$(field Type)" -o "$(field Options)" "$(field What)" "$(field Where)";;
 *stop*) umount "$(field Where)";;
 esac
 """
