@@ -1,0 +1,1 @@
+"""The hardware side: what touches machines, networks, disks and images."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pachon.drivers.run_file import Endpoint
-from pachon.errors import RefusedError
+from pachon.errors import MissingError, RefusedError
 from pachon.model.facility import Facility, Hardware, Site
 from pachon.progress import Progress
 
@@ -140,3 +140,45 @@ def of(facility: Facility) -> Ground:
 
         return Twin(facility, lacks=tuple(lacks))
     return Lab(facility)
+
+
+@dataclass(frozen=True)
+class Stands:
+    """What stands behind the hardware tables now, and where its doors are."""
+
+    kind: Kind
+    condition: str
+    """``up``, ``down`` or what is wrong with the emulated hardware; empty for racks."""
+    reachable: bool
+    """Whether the facility's addresses lead to it; where not, they would lead to strangers."""
+    detours: Mapping[str, Endpoint] = field(default_factory=dict)
+    """Doors of addresses that are mapped elsewhere."""
+
+
+async def hardware(facility: Facility, state: Path) -> Stands:
+    """What stands behind the facility's hardware tables on this machine."""
+    stands_on = of(facility)
+    if stands_on.kind == "racks":
+        return Stands("racks", "", reachable=True)
+    if stands_on.kind == "twin":
+        detours = stands_on.endpoints
+        return Stands("twin", "up" if detours else "down", reachable=bool(detours), detours=detours)
+    from infra.lab import instance
+
+    found = await instance.status(facility.name, state=state)
+    reachable = bool(found.sites) and all(site.network for site in found.sites)
+    return Stands("lab", "up" if found.up else "; ".join(found.problems) or "down", reachable=reachable)
+
+
+async def standing(facility: Facility, state: Path) -> Stands:
+    """As ``hardware``, when there is any.
+
+    Raises:
+        MissingError: the emulated hardware is not up, so whoever answered at its addresses would be a stranger.
+    """
+    stands = await hardware(facility, state)
+    if not stands.reachable:
+        raise MissingError(
+            f"the {stands.kind} of {facility.name!r} is {stands.condition}", cure="'pachon lab up' builds its hardware"
+        )
+    return stands

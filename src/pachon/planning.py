@@ -6,6 +6,7 @@ from pathlib import Path
 from pachon.apply import hardware_of
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
+from pachon.ground import hardware
 from pachon.ground import of as ground_of
 from pachon.layers.hardware import SiteHardware
 from pachon.model.facility import Facility, Site
@@ -30,17 +31,21 @@ async def preview(
     store = open_store(state / "store.db")
     actions: list[Action] = []
     notes: list[str] = list(ground.lacks)
+    stands = await hardware(facility, state)
+    if look and not stands.reachable:
+        look = False
+        notes.append(f"the {stands.kind} is {stands.condition}: this plan trusts what was last recorded")
     try:
         for site in sites:
             there = bool(standing(store, site.name))
             if not site.active_hosts and not there:
                 notes.append(f"site {site.name}: no host is to exist yet")
                 continue
-            hardware = hardware_of(
+            layer = hardware_of(
                 facility, site, state=state, store=store, ground=ground, images=images, progress=progress
             )
             progress(Event("plan", site.name, "started", "asking the engine"))
-            made = await asyncio.gather(*(_stack(hardware, site, name, look=look and there) for name in STACKS))
+            made = await asyncio.gather(*(_stack(layer, site, name, look=look and there) for name in STACKS))
             for stack_actions, stack_notes in made:
                 actions += stack_actions
                 notes += stack_notes

@@ -53,7 +53,9 @@ links: []
 placements: []
 """
     )
-    machines = [(number, "container" if number <= containers else "firmware") for number in range(1, containers + firmware + 1)]
+    machines = [
+        (number, "container" if number <= containers else "firmware") for number in range(1, containers + firmware + 1)
+    ]
     hosts = "\n".join(
         f"  - {{name: {name}-{number:02}, machine: {serial(name, number)}, enclave: lone, "
         f"address: {enclave}.{10 + number}, groups: []}}"
@@ -92,7 +94,10 @@ hosts:
     table(
         "disks.csv",
         "machine,disk,serial,media,size_gib",
-        [f"{serial(name, n)},vda,D{serial(name, n)}A,ssd,{4 if model == 'firmware' else disk_gib}" for n, model in machines],
+        [
+            f"{serial(name, n)},vda,D{serial(name, n)}A,ssd,{4 if model == 'firmware' else disk_gib}"
+            for n, model in machines
+        ],
     )
     table(
         "cables.csv",

@@ -26,7 +26,8 @@ def exchanges(path: Path) -> Iterator[Exchange]:
     text = path.read_text()
     for block in BLOCK.finditer(text):
         first = text.count("\n", 0, block.start(1)) + 1
-        command, expected, start = "", [], 0
+        command, start = "", 0
+        expected: list[str] = []
         for number, line in enumerate(block.group(1).splitlines(), start=first):
             if line.startswith("$ "):
                 if command:

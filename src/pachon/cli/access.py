@@ -1,14 +1,13 @@
 """What a command needs to get at hosts and BMCs: keys and files of the facility's state, and the twin's endpoints."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pachon.errors import MissingError, PachonError, RefusedError
 from pachon.model.facility import Facility, Host, HostState
 
 if TYPE_CHECKING:
-    from pachon.bmcs import Detours
+    from pachon.ground import Stands
 
 
 def ssh_config(facility: Facility, state: Path) -> Path:
@@ -41,51 +40,7 @@ def refuse_planned(host: Host) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Stands:
-    """What stands behind the hardware tables now, and where its doors are."""
-
-    kind: Literal["racks", "lab", "twin"]
-    condition: str
-    """``up``, ``down`` or what is wrong with the emulated hardware; empty for racks."""
-    reachable: bool
-    """Whether the facility's addresses lead to it; where not, they would lead to strangers."""
-    detours: "Detours" = field(default_factory=dict)
-    """Doors of addresses that are mapped elsewhere."""
-
-
-async def hardware(facility: Facility, state: Path) -> Stands:
-    """What stands behind the facility's hardware tables on this machine."""
-    from pachon import ground
-
-    stands_on = ground.of(facility)
-    if stands_on.kind == "racks":
-        return Stands("racks", "", reachable=True)
-    if stands_on.kind == "twin":
-        detours = stands_on.endpoints
-        return Stands("twin", "up" if detours else "down", reachable=bool(detours), detours=detours)
-    from infra.lab import instance
-
-    found = await instance.status(facility.name, state=state)
-    reachable = bool(found.sites) and all(site.network for site in found.sites)
-    return Stands("lab", "up" if found.up else "; ".join(found.problems) or "down", reachable=reachable)
-
-
-async def standing(facility: Facility, state: Path) -> Stands:
-    """As ``hardware``, when there is any.
-
-    Raises:
-        MissingError: the emulated hardware is not up, so whoever answered at its addresses would be a stranger.
-    """
-    stands = await hardware(facility, state)
-    if not stands.reachable:
-        raise MissingError(
-            f"the {stands.kind} of {facility.name!r} is {stands.condition}", cure="'pachon lab up' builds its hardware"
-        )
-    return stands
-
-
-def refuse_twin(stands: Stands, facility: Facility) -> None:
+def refuse_twin(stands: "Stands", facility: Facility) -> None:
     """Do nothing where hosts have operating systems.
 
     Raises:

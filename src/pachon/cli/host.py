@@ -88,7 +88,8 @@ def ssh(
     Ends with the status of the command; 255 when the host cannot be reached. With --json the command's output is
     part of the answer.
     """
-    from pachon.cli.access import refuse_planned, refuse_twin, ssh_config, standing
+    from pachon.cli.access import refuse_planned, refuse_twin, ssh_config
+    from pachon.ground import standing
 
     call = Call.of(ctx)
     facility = call.facility()

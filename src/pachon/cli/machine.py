@@ -150,8 +150,8 @@ def power(
 async def _switch(facility: "Facility", machine: "Machine", action: Switch, *, force: bool) -> tuple[str, str]:
     """Power before and after."""
     from pachon.bmcs import open_bmc
-    from pachon.cli.access import standing
     from pachon.drivers.redfish import Power
+    from pachon.ground import standing
 
     wanted = {
         Switch.ON: Power.ON,
@@ -169,7 +169,7 @@ async def _switch(facility: "Facility", machine: "Machine", action: Switch, *, f
 
 async def _inspect_one(facility: "Facility", machine: "Machine") -> "Inventory":
     from pachon.bmcs import open_bmc
-    from pachon.cli.access import standing
+    from pachon.ground import standing
 
     state = places.state(facility.name)
     async with open_bmc(machine, state, (await standing(facility, state)).detours) as bmc:
@@ -179,7 +179,7 @@ async def _inspect_one(facility: "Facility", machine: "Machine") -> "Inventory":
 async def _inspect(facility: "Facility", sites: "tuple[Site, ...]") -> "dict[str, Inventory | PachonError]":
     """What every BMC of the sites tells, or why not."""
     from pachon.bmcs import inspect_site
-    from pachon.cli.access import standing
+    from pachon.ground import standing
 
     state = places.state(facility.name)
     detours = (await standing(facility, state)).detours

@@ -33,7 +33,7 @@ def status(ctx: typer.Context) -> Answer:
 
 
 async def _observe(facility: "Facility", sites: "tuple[Site, ...]") -> "FacilityStatus":
-    from pachon.cli.access import hardware
+    from pachon.ground import hardware
     from pachon.status import FacilityStatus, observe_site, records, troubles, unobserved_site
 
     state = places.state(facility.name)

@@ -46,7 +46,8 @@ def verify(
 
     A host that cannot be reached is reported once. Exit status 1 when a test failed.
     """
-    from pachon.cli.access import refuse_twin, ssh_config, standing
+    from pachon.cli.access import refuse_twin, ssh_config
+    from pachon.ground import standing
     from pachon.verify import orders, write_junit
     from pachon.verify import verify as run_tests
 
