@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAGE := infra/toolchain/stage.sh
 APT ?= yes
 
-CHECKS := check-lint check-format check-types check-imports check-yaml check-ansible check-schemas
+CHECKS := check-lint check-format check-types check-imports check-yaml check-ansible check-schemas check-status
 
 .PHONY: setup up down check test bench-up faults lock clean help $(CHECKS)
 
@@ -46,6 +46,9 @@ check-ansible:
 
 check-schemas:
 	@$(STAGE) "schemas" $(BIN)/python -m pachon.definition.schema --check
+
+check-status:
+	@$(STAGE) "status of services" $(BIN)/python -m pachon.definition.status --check
 
 test: setup ## Set up and run all tests (ARGS="tests/unit -k lease" for some of them)
 	@mkdir -p build && rm -f build/junit.xml
