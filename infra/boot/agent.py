@@ -347,9 +347,9 @@ def sysfs_of(node: str) -> Path:
 
 def empty(node: str, length: int) -> None:
     """Make the first ``length`` bytes of the device read as zeros, so that zeros need not be written."""
-    run("blkdiscard", node, allowed=range(256))
+    run("blkdiscard", "-f", node, allowed=range(256))
     if "/loop" not in str(sysfs_of(node)):  # a loop device is known to read zeros after a discard
-        run("blkdiscard", "-z", "-l", str(length + -length % 4096), node)
+        run("blkdiscard", "-f", "-z", "-l", str(length + -length % 4096), node)
 
 
 def write_image(image: Facts, node: str, server: Server) -> None:
