@@ -2,19 +2,40 @@
 
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pachon.places import CHECKOUT
 
 LAB = CHECKOUT / "inventory" / "facilities" / "lab"
+LAB_BLOCKS = 16
+"""Number of /24 blocks that a copy of the lab takes; the last one is the lab's own."""
 
 
-def copy_of_lab(folder: Path, *, name: str, second_octet: int = 19) -> Path:
-    """The shipped lab with other addresses and another name, so that it can stand beside a person's lab."""
+def renumbered(text: str, network: str) -> str:
+    """The text with the shipped lab's /24 blocks put next to one another, from ``198.19.96`` or the like onwards."""
+    base, _, first = network.rpartition(".")
+    used = sorted({int(block) for path in LAB.rglob("*") if path.is_file() for block in _blocks(path.read_text())})
+    number = {block: int(first) + place for place, block in enumerate(used)}
+    assert len(number) < LAB_BLOCKS, "the shipped lab has outgrown the range of its copies"
+    text = text.replace("198.18.0.0/16", f"{network}.0/20")
+    return re.sub(r"\b198\.18\.(\d+)\.(?=\d)", lambda found: f"{base}.{number[int(found[1])]}.", text)
+
+
+def _blocks(text: str) -> list[str]:
+    return re.findall(r"\b198\.18\.(\d+)\.\d", text.replace("198.18.0.0/16", ""))
+
+
+def copy_of_lab(folder: Path, *, name: str, network: str = "198.19.96") -> Path:
+    """The shipped lab under another name and in a /20 of its own, so that it can stand beside a person's lab.
+
+    ``network`` are the first three octets of the /20, such as ``198.19.96``.
+    """
     shutil.copytree(LAB, folder)
     for path in folder.rglob("*"):
         if path.is_file():
-            text = path.read_text().replace("198.18.", f"198.{second_octet}.")
+            text = renumbered(path.read_text(), network)
             path.write_text(re.sub(r"^name: lab$", f"name: {name}", text, flags=re.MULTILINE))
     return folder
 
@@ -26,25 +47,93 @@ def small(
     network: str,
     containers: int = 2,
     firmware: int = 0,
+    spare: int = 0,
     disk_gib: int = 4,
+    furnished: bool = False,
     settings: str = "",
 ) -> Path:
-    """One site ``here`` with machines that are all hosts of one enclave.
+    """One site ``here`` with machines that are all hosts of one enclave, but for ``spare`` containers that carry none.
 
     ``network`` are the first three octets of the first of four /24 blocks in a row, such as ``198.19.80``: management,
-    BMCs, the enclave, the lab's own. ``settings`` are lines added to the site's file.
+    BMCs, the enclave, the lab's own. ``furnished``: the first machine is a switch that the others hang on, and the
+    second has one volume, so that every stack has something to do. ``settings`` are lines added to the site's file.
     """
-    first = int(network.rsplit(".", 1)[1])
-    base = network.rsplit(".", 1)[0]
-    management, bmcs, enclave = (f"{base}.{first + number}" for number in range(3))
-    site = folder / "sites" / "here"
-    site.mkdir(parents=True)
-    (folder / "facility.yaml").write_text(
-        f"""name: {name}
+    plot = _Plot(name, network)
+    for number in range(1, containers + firmware + 1):
+        plot.machine(number, "container" if number <= containers else "firmware", disk_gib=disk_gib)
+        plot.host(number, flavour="switch" if furnished and number == 1 else "server")
+    for number in range(containers + firmware + 1, containers + firmware + spare + 1):
+        plot.machine(number, "container", disk_gib=disk_gib)
+    if furnished:
+        plot.furnish(containers + firmware + spare)
+    plot.write(folder, settings)
+    return folder
+
+
+@dataclass
+class _Plot:
+    """Rows and lines of a small facility as they come together."""
+
+    name: str
+    network: str
+    machines: list[str] = field(default_factory=list)
+    nics: list[str] = field(default_factory=list)
+    disks: list[str] = field(default_factory=list)
+    cables: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
+    more: list[str] = field(default_factory=list)
+
+    def block(self, number: int) -> str:
+        """The first three octets of one of the four blocks."""
+        base, _, first = self.network.rpartition(".")
+        return f"{base}.{int(first) + number}"
+
+    def mac(self, number: int, nic: int = 0) -> str:
+        """MAC of a NIC."""
+        return f"52:54:00:{int(self.network.rpartition('.')[2]):02x}:{nic:02x}:{number:02x}"
+
+    def machine(self, number: int, model: str, *, disk_gib: int) -> None:
+        """Enter a machine with one NIC and one disk."""
+        own = serial(self.name, number)
+        cpus, memory = (2, 1024) if model == "firmware" else (1, 512)
+        addresses = f"{self.block(1)}.{10 + number},{self.block(0)}.{10 + number}"
+        self.machines.append(f"{own},r1,{number},Pachon,{model},{cpus},{memory},{addresses},")
+        self.nics.append(f"{own},eth0,{self.mac(number)},1")
+        self.disks.append(f"{own},vda,D{own}A,ssd,{disk_gib}")
+        self.cables.append(f"{own},eth0,here-mgmt,p{number}")
+
+    def host(self, number: int, *, flavour: str) -> None:
+        """Enter the host on that machine."""
+        self.hosts.append(
+            f"  - {{name: {host(self.name, number)}, machine: {serial(self.name, number)}, enclave: lone, "
+            f"address: {self.block(2)}.{10 + number}, groups: [], flavour: {flavour}}}"
+        )
+
+    def furnish(self, machines: int) -> None:
+        """Machine 1 becomes the switch of the others; machine 2 gets a second disk with a volume on it."""
+        switch, second = serial(self.name, 1), serial(self.name, 2)
+        for number in range(2, machines + 1):
+            own = serial(self.name, number)
+            self.nics += [f"{switch},swp{number},{self.mac(number, 2)},10", f"{own},eth1,{self.mac(number, 1)},10"]
+            self.cables.append(f"{own},eth1,{switch},swp{number}")
+        self.disks.append(f"{second},vdb,D{second}B,hdd,2")
+        self.more += [
+            "storage_pools:",
+            f"  - {{name: data, host: {host(self.name, 2)}, disks: [vdb], file_system: btrfs, mirrored: false}}",
+            "volumes:",
+            "  - {name: landing, pool: data, size_gib: 1, mount: /srv/landing}",
+        ]
+
+    def write(self, folder: Path, settings: str) -> None:
+        """Write the definition's files."""
+        site = folder / "sites" / "here"
+        site.mkdir(parents=True)
+        (folder / "facility.yaml").write_text(
+            f"""name: {self.name}
 title: A facility of a test
-domain: {name}.pachon.test
+domain: {self.name}.pachon.test
 hardware: lab
-prefix: {network}.0/22
+prefix: {self.network}.0/22
 sites: [here]
 enclaves:
   - {{name: lone, title: Lone, description: All hosts of the test.}}
@@ -52,59 +141,33 @@ flows: []
 links: []
 placements: []
 """
-    )
-    machines = [
-        (number, "container" if number <= containers else "firmware") for number in range(1, containers + firmware + 1)
-    ]
-    hosts = "\n".join(
-        f"  - {{name: {name}-{number:02}, machine: {serial(name, number)}, enclave: lone, "
-        f"address: {enclave}.{10 + number}, groups: []}}"
-        for number, _ in machines
-    )
-    (site / "site.yaml").write_text(
-        f"""title: Here
-time_zone: UTC
-management: {management}.0/24
-bmc_network: {bmcs}.0/24
-boot_address: {management}.2
-racks:
-  - {{name: r1, units: 48}}
-unmanaged_switches:
-  - {{name: here-mgmt, rack: r1, ports: 48}}
-segments:
-  - {{enclave: lone, subnet: {enclave}.0/24, vni: 100}}
-hosts:
-{hosts}
-{settings}"""
-    )
-
-    def table(file: str, heading: str, rows: list[str]) -> None:
-        (site / file).write_text("\n".join([heading, *rows]) + "\n")
-
-    table(
-        "machines.csv",
-        "serial,rack,unit,vendor,model,cpus,memory_mib,bmc_address,management_address,bmc_tls_sha256",
-        [
-            f"{serial(name, n)},r1,{n},Pachon,{model},{2 if model == 'firmware' else 1},"
-            f"{1024 if model == 'firmware' else 512},{bmcs}.{10 + n},{management}.{10 + n},"
-            for n, model in machines
-        ],
-    )
-    table("nics.csv", "machine,nic,mac,speed_gbps", [f"{serial(name, n)},eth0,{mac(first, n)},1" for n, _ in machines])
-    table(
-        "disks.csv",
-        "machine,disk,serial,media,size_gib",
-        [
-            f"{serial(name, n)},vda,D{serial(name, n)}A,ssd,{4 if model == 'firmware' else disk_gib}"
-            for n, model in machines
-        ],
-    )
-    table(
-        "cables.csv",
-        "machine,nic,switch,port",
-        [f"{serial(name, n)},eth0,here-mgmt,p{n}" for n, _ in machines],
-    )
-    return folder
+        )
+        lines = [
+            "title: Here",
+            "time_zone: UTC",
+            f"management: {self.block(0)}.0/24",
+            f"bmc_network: {self.block(1)}.0/24",
+            f"boot_address: {self.block(0)}.2",
+            "racks:",
+            "  - {name: r1, units: 48}",
+            "unmanaged_switches:",
+            "  - {name: here-mgmt, rack: r1, ports: 48}",
+            "segments:",
+            f"  - {{enclave: lone, subnet: {self.block(2)}.0/24, vni: 100}}",
+            "hosts:",
+            *self.hosts,
+            *self.more,
+        ]
+        (site / "site.yaml").write_text("\n".join(lines) + "\n" + settings)
+        heading = "serial,rack,unit,vendor,model,cpus,memory_mib,bmc_address,management_address,bmc_tls_sha256"
+        tables = {
+            "machines.csv": (heading, self.machines),
+            "nics.csv": ("machine,nic,mac,speed_gbps", sorted(self.nics)),
+            "disks.csv": ("machine,disk,serial,media,size_gib", sorted(self.disks)),
+            "cables.csv": ("machine,nic,switch,port", sorted(self.cables)),
+        }
+        for file, (first, rows) in tables.items():
+            (site / file).write_text("\n".join([first, *rows]) + "\n")
 
 
 def serial(name: str, number: int) -> str:
@@ -112,6 +175,23 @@ def serial(name: str, number: int) -> str:
     return f"{name.upper().replace('-', '')}{number:04}"
 
 
-def mac(block: int, number: int) -> str:
-    """MAC of the first NIC of that machine."""
-    return f"52:54:00:{block:02x}:00:{number:02x}"
+def host(name: str, number: int) -> str:
+    """Name of the host of that number."""
+    return f"{name}-{number:02}"
+
+
+def drop_host(folder: Path, name: str) -> None:
+    """Take a host out of the definition of a small facility."""
+    _edit(folder, lambda line: "" if f"name: {name}," in line else line)
+
+
+def move_host(folder: Path, name: str, machine: str) -> None:
+    """Put a host of a small facility onto another machine."""
+    _edit(
+        folder, lambda line: re.sub(r"machine: \w+", f"machine: {machine}", line) if f"name: {name}," in line else line
+    )
+
+
+def _edit(folder: Path, change: Callable[[str], str]) -> None:
+    path = folder / "sites" / "here" / "site.yaml"
+    path.write_text("".join(change(line) for line in path.read_text().splitlines(keepends=True)))
