@@ -28,6 +28,9 @@ def context_of(run: RunFile) -> "Context":
 
 def main() -> None:
     """Serve the engine; exit status 2 when not started by a run of ours."""
+    from infra.provider import empty_packages
+
+    empty_packages.enter()
     from infra.provider.server import serve
 
     try:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from infra.provider import family as doing
 from infra.provider.context import Context
+from infra.provider.families import FAMILIES
 from infra.provider.family import Properties
 from infra.provider.inputs import MachineInputs
 from infra.provider.main import context_of
-from infra.provider.server import FAMILIES
 from infra.provider.world import MachineAt
 from pachon.drivers.pulumi.answers import PlannedAction
 from pachon.drivers.run_file import RunFile

@@ -1,30 +1,9 @@
-"""The engine's protocol, without the rest of the Pulumi SDK, and its values as plain Python ones.
+"""The engine's protocol and its values as plain Python ones. ``empty_packages`` keeps the rest of the SDK out."""
 
-Importing ``pulumi`` costs half a second, which every operation would pay for a process that needs only the generated
-messages; so the packages above them are entered as empty ones here. Nothing else in this process imports pulumi.
-"""
-
-import importlib.util
-import sys
-import types
 from typing import Any
 
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # its stubs are not in the lock
-
-
-def _enter_empty_packages() -> None:
-    spec = importlib.util.find_spec("pulumi")
-    if "pulumi" in sys.modules or spec is None or not spec.submodule_search_locations:
-        return
-    for name, tail in (("pulumi", ""), ("pulumi.runtime", "/runtime")):
-        package = types.ModuleType(name)
-        package.__path__ = [f"{folder}{tail}" for folder in spec.submodule_search_locations]
-        sys.modules[name] = package
-
-
-_enter_empty_packages()
-
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc  # noqa: E402 - after the packages above
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 __all__ = ["plugin_pb2", "provider_pb2", "provider_pb2_grpc", "to_python", "to_struct"]
 

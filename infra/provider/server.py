@@ -14,32 +14,18 @@ from pydantic import ValidationError
 
 from infra.provider import family as doing
 from infra.provider.context import Context
+from infra.provider.families import family_of
 from infra.provider.family import SEEN, Family, Properties
-from infra.provider.host import Hosts
-from infra.provider.machine import Machines
-from infra.provider.network import Networks
 from infra.provider.protocol import plugin_pb2, provider_pb2, provider_pb2_grpc, to_python, to_struct
-from infra.provider.volume import Volumes
 from pachon.errors import PachonError, UsageError
 from pachon.model.hardware import REPLACING, Kind
 
 VERSION = "0.1.0"
 MAXIMUM_MESSAGE_BYTES = 400 * 2**20
 
-FAMILIES: dict[str, Family] = {family.kind.value: family for family in (Machines(), Hosts(), Networks(), Volumes())}
-
 SCHEMA = json.dumps(
     {"name": "pachon", "version": VERSION, "resources": {kind.value: {"type": "object"} for kind in Kind}}
 )
-
-
-def family_of(urn: str) -> Family:
-    """The family of the resource with that URN (UsageError if there is none)."""
-    token = urn.split("::")[2].rpartition("$")[2]
-    try:
-        return FAMILIES[token]
-    except KeyError:
-        raise UsageError(f"there is no resource {token!r}", cure="one of " + ", ".join(sorted(FAMILIES))) from None
 
 
 def complaints(family: Family, inputs: Properties) -> list[tuple[str, str]]:

@@ -9,9 +9,10 @@ import pytest
 from infra.provider import family as doing
 from infra.provider import orphans
 from infra.provider.context import Context
+from infra.provider.families import FAMILIES, family_of
 from infra.provider.folder import FolderWorld
 from infra.provider.orphans import Orphan
-from infra.provider.server import FAMILIES, complaints, difference, family_of
+from infra.provider.server import complaints, difference
 from pachon.drivers.run_file import Allowed, RunFile
 from pachon.errors import PachonError, PermanentError, RefusedError
 from pachon.model.hardware import Kind, ResourceInputs, StackName, inputs_of
