@@ -114,7 +114,7 @@ async def _difference(context: "Context", resource: ResourceInputs) -> str:
     """How the resource differs from what is wanted; empty if it does not."""
     from infra.provider.host import host_at
     from infra.provider.inputs import HostInputs
-    from infra.provider.server import FAMILIES
+    from infra.provider.families import FAMILIES
 
     found = await FAMILIES[resource.kind.value].read(context, resource.inputs)
     if found is None:
