@@ -76,7 +76,7 @@ def argv(spec: MachineSpec, folder: Path, *, choice: Choice, clock: str, taps: l
     """The QEMU command of one power-on."""
     serial = _escaped(spec.serial)
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]
+    command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-avx,-avx2"]
     command += ["-smp", str(spec.cpus), "-m", str(spec.memory_mib), "-uuid", spec.uuid]
     command += ["-name", f"{spec.facility}.{serial}"]
     identity = f"manufacturer={_escaped(spec.vendor)},product={_escaped(spec.model)}"
