@@ -129,7 +129,7 @@ class Hosts:
             raise PermanentError(
                 f"{wanted.address}: machine {wanted.serial} carries {seen.asset_tag or 'no stamp'}, "
                 f"not {stamp_of(wanted)}",
-                cure="refresh the stack ('pachon plan --refresh'): the world has moved",
+                cure="the world has moved since it was looked at: see 'pachon plan', then run again",
             )
         if not seen.on:
             await context.world.start(machine)

@@ -50,10 +50,17 @@ class Machines:
         return _seen(seen)
 
     async def read(self, context: Context, inputs: Properties) -> Found | None:
-        """The machine behind that BMC; another serial there means that ours is gone."""
+        """The machine behind that BMC; another serial there means that ours is gone.
+
+        One whose record was forgotten is enrolled anew, if this run may write.
+        """
         wanted = MachineInputs.model_validate(inputs)
         seen = await self._inspect(context, wanted)
-        return Found(inputs, _seen(seen)) if seen.serial == wanted.serial else None
+        if seen.serial != wanted.serial:
+            return None
+        if context.run.fencing_token and not context.pin(wanted.serial, wanted.bmc_tls_sha256):
+            await _enrol(context, wanted, seen)
+        return Found(inputs, _seen(seen))
 
     async def update(self, context: Context, old: Properties, new: Properties) -> Properties:
         """Compare with the changed tables."""

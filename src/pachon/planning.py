@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 from pachon.apply import hardware_of
 from pachon.drivers.pulumi import PlannedAction
@@ -37,7 +38,7 @@ async def preview(
         notes.append(f"the {stands.kind} is {stands.condition}: this plan trusts what was last recorded")
     try:
         for site in sites:
-            there = bool(standing(store, site.name))
+            there = standing(store, site.name)
             if not site.active_hosts and not there:
                 notes.append(f"site {site.name}: no host is to exist yet")
                 continue
@@ -45,10 +46,12 @@ async def preview(
                 facility, site, state=state, store=store, ground=ground, images=images, progress=progress
             )
             progress(Event("plan", site.name, "started", "asking the engine"))
-            made = await asyncio.gather(*(_stack(layer, site, name, look=look and there) for name in STACKS))
+            made = await asyncio.gather(*(_stack(layer, site, name, look=look and bool(there)) for name in STACKS))
             for stack_actions, stack_notes in made:
                 actions += stack_actions
                 notes += stack_notes
+            leftovers = await layer.leftovers(there) if look else []
+            actions += [_action(site, "leftover", orphan.as_action()) for orphan in leftovers]
             progress(Event("plan", site.name, "done"))
     finally:
         store.close()
@@ -74,7 +77,7 @@ async def _stack(hardware: SiteHardware, site: Site, name: StackName, *, look: b
         return unknown, [f"stack {name} of {site.name}: {error}"]
 
 
-def _action(site: Site, stack: StackName, action: PlannedAction) -> Action:
+def _action(site: Site, stack: StackName | Literal["leftover"], action: PlannedAction) -> Action:
     return Action(
         site=site.name,
         stack=stack,

@@ -15,9 +15,8 @@ from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.model.base import Frozen
 from pachon.model.facility import Site
 from pachon.model.hardware import STACKS, StackName
-from pachon.model.stamp import Stamp
 from pachon.progress import Event, Progress
-from pachon.store.journal import Entry, standing
+from pachon.store.journal import standing
 from pachon.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class SiteRun:
         seen = await self._observe() if made else {}
         moved = {name: self._moved(name, seen) for name in STACKS}
         todo = [name for name in STACKS if name in stale or moved[name]]
-        orphans = await self._orphans(made)
+        orphans = await self.hardware.leftovers(made)
         if not todo and not orphans:
             self.why = (
                 f"site {self.site.name}: nothing changed: definition, images and program are those of the last run, "
@@ -100,19 +99,6 @@ class SiteRun:
     def _moved(self, name: StackName, seen: Mapping[str, Observation]) -> list[Observation]:
         looked = (seen.get(resource.address) for resource in self.hardware.resources[name])
         return [each for each in looked if each is not None and not each.same]
-
-    async def _orphans(self, made: Sequence[Entry]) -> "list[Orphan]":
-        """What a killed run made and the definition has since dropped."""
-        from infra.provider import orphans
-
-        wanted = {r.address: r.generation for resources in self.hardware.resources.values() for r in resources}
-        if all(wanted.get(entry.address) == entry.generation for entry in made):
-            return []
-        stacks = self.hardware.stack_by_name.values()
-        exports = await asyncio.gather(*(self.hardware.engine.export(stack) for stack in stacks))
-        in_state = [Stamp(address=each.address, generation=each.generation) for export in exports for each in export]
-        run = self.hardware.engine.run_file(self.hardware.stack_by_name["compute"])
-        return await orphans.find(run, in_state=in_state)
 
     async def _plan(
         self, todo: Sequence[StackName], orphans: "Sequence[Orphan]"

@@ -147,6 +147,42 @@ def power(
     return Answer(value=value, text=[f"{machine.serial}  {changed}" + (f"  ({host})" if host else "")])
 
 
+@app.command(cls=Command, epilog=example("pachon machine forget LB0001 --yes"))
+def forget(
+    ctx: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it though the machine carries an active host.")] = False,
+) -> Answer:
+    """Forget what was recorded of a machine: the pinned certificate of its BMC and its life so far.
+
+    For a BMC that was replaced: the next 'pachon up' enrols it anew and pins what it then shows. Changes nothing on the
+    machine. Refused (5) for the machine of an active host without --yes.
+    """
+    from pachon.store.database import open_store
+    from pachon.store.machines import forget as forget_record
+    from pachon.store.machines import machine as record_of
+
+    call = Call.of(ctx)
+    facility = call.facility()
+    _, machine = call.machine(facility, name)
+    host = _carried(facility, active=True).get(machine.serial, "")
+    if host and not yes:
+        raise RefusedError(
+            f"machine {machine.serial} carries the active host {host!r}", cure="add --yes to forget its records anyway"
+        )
+    path = places.state(facility.name) / "store.db"
+    known = False
+    if path.is_file():
+        store = open_store(path)
+        try:
+            known = record_of(store, machine.serial) is not None
+            forget_record(store, machine.serial)
+        finally:
+            store.close()
+    said = "forgotten; the next 'pachon up' enrols it anew" if known else "was never enrolled"
+    return Answer(value={"machine": machine.serial, "was_known": known}, text=[f"{machine.serial}  {said}"])
+
+
 async def _switch(facility: "Facility", machine: "Machine", action: Switch, *, force: bool) -> tuple[str, str]:
     """Power before and after."""
     from pachon.bmcs import open_bmc

@@ -1,7 +1,7 @@
 """The hardware layer of a site: three Pulumi stacks, skipped when neither their inputs nor the world has moved."""
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,14 @@ from pachon.drivers.pulumi import Engine, PlannedAction, Stack, StackResult
 from pachon.drivers.run_file import Allowed
 from pachon.errors import PachonError
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, inputs_digest, inputs_of
-from pachon.model.stamp import digest
+from pachon.model.stamp import Stamp, digest
 from pachon.store.database import Store
+from pachon.store.journal import Entry
 from pachon.store.receipts import Receipt, put_receipt, receipt
 
 if TYPE_CHECKING:
     from infra.provider.context import Context
+    from infra.provider.orphans import Orphan
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class SiteHardware:
         from infra.provider.main import context_of
 
         any_stack = self.stack_by_name["compute"]
-        context = context_of(self.engine.run_file(any_stack, "observe"))
+        run = self.engine.run_file(any_stack, "observe").model_copy(update={"fencing_token": 0})  # only looks
+        context = context_of(run)
         try:
             declared = [resource for name in STACKS for resource in self.resources[name]]
             if only is not None:
@@ -68,6 +71,20 @@ class SiteHardware:
         finally:
             await context.close()
         return {observation.address: observation for observation in found}
+
+    async def leftovers(self, made: Sequence[Entry]) -> "list[Orphan]":
+        """What a killed run made and the definition has since dropped; ``made`` is what the journal says may stand.
+
+        Only something made and no longer wanted leads to a look into the engine's state and at the world.
+        """
+        from infra.provider import orphans
+
+        wanted = {r.address: r.generation for resources in self.resources.values() for r in resources}
+        if all(wanted.get(entry.address) == entry.generation for entry in made):
+            return []
+        exports = await asyncio.gather(*(self.engine.export(stack) for stack in self.stack_by_name.values()))
+        in_state = [Stamp(address=each.address, generation=each.generation) for export in exports for each in export]
+        return await orphans.find(self.engine.run_file(self.stack_by_name["compute"]), in_state=in_state)
 
     async def preview(self, stack: StackName, *, refresh: bool = False) -> list[PlannedAction]:
         """What the engine says it would do."""
@@ -112,15 +129,19 @@ async def _look(context: "Context", resource: ResourceInputs) -> Observation:
 
 async def _difference(context: "Context", resource: ResourceInputs) -> str:
     """How the resource differs from what is wanted; empty if it does not."""
+    from infra.provider.families import FAMILIES
     from infra.provider.host import host_at
     from infra.provider.inputs import HostInputs
-    from infra.provider.families import FAMILIES
 
     found = await FAMILIES[resource.kind.value].read(context, resource.inputs)
     if found is None:
         return "is not there"
     if moved := sorted(key for key, value in resource.inputs.items() if found.inputs.get(key) != value):
         return f"differs in {', '.join(moved)}"
+    if resource.kind is Kind.MACHINE and not context.pin(
+        str(resource.inputs["serial"]), str(resource.inputs["bmc_tls_sha256"])
+    ):
+        return "is not enrolled"
     if resource.kind is not Kind.HOST:
         return ""
     if not found.seen.get("on"):

@@ -99,8 +99,8 @@ def enrol_in(connection: Connection, serial: str, *, site: str, bmc_tls_sha256: 
         raise RefusedError(
             f"machine {serial}: its BMC shows the certificate {bmc_tls_sha256[:16]}…, "
             f"enrolled was {known.bmc_tls_sha256[:16]}…",
-            cure="if the BMC or its certificate was replaced, let the store forget the machine "
-            "(pachon.store.machines.forget); if not, someone stands between",
+            cure=f"if the BMC or its certificate was replaced: 'pachon machine forget {serial} --yes'; "
+            "if not, someone stands between",
         )
 
 
