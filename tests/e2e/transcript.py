@@ -39,20 +39,22 @@ def exchanges(path: Path) -> Iterator[Exchange]:
             yield Exchange(start, command, tuple(expected))
 
 
-def pattern(expected: tuple[str, ...]) -> re.Pattern[str]:
-    """What the printed text must match."""
+def pattern(expected: tuple[str, ...], *, facility: str = "lab") -> re.Pattern[str]:
+    """What the printed text must match; the word ``lab`` may also be the name of the facility that stands in for it."""
     parts = []
     for line in expected:
         if line.strip() == "…":
             parts.append(r"(?:[^\n]*\n)*?")
         else:
-            pieces = (re.sub(r"\\? +", " +", re.escape(piece)) for piece in line.rstrip().split("…"))
-            parts.append(r"[^\n]*?".join(pieces) + r"[ ]*\n")
+            pieces = (re.sub(r"(?:\\? )+", " +", re.escape(piece)) for piece in line.rstrip().split("…"))
+            text = r"[^\n]*?".join(pieces) + r"[ ]*\n"
+            either = f"(?:lab|{re.escape(facility)})"
+            parts.append(re.sub(r"\blab\b", either.replace("\\", r"\\"), text))
     return re.compile("".join(parts))
 
 
-def replay(exchange: Exchange, *, folder: Path, environment: Mapping[str, str]) -> str:
-    """Run the command and return what it printed on both streams, in order.
+def replay(exchange: Exchange, *, folder: Path, environment: Mapping[str, str], facility: str = "lab") -> str:
+    """Run the command on that facility and return what it printed on both streams, in order.
 
     Raises:
         AssertionError: it printed something else.
@@ -68,7 +70,7 @@ def replay(exchange: Exchange, *, folder: Path, environment: Mapping[str, str]) 
         timeout=900,
         check=False,
     )
-    wanted = pattern(exchange.expected)
+    wanted = pattern(exchange.expected, facility=facility)
     assert wanted.fullmatch(done.stdout), (
         f"README line {exchange.line}: $ {exchange.command}\nprinted (status {done.returncode}):\n{done.stdout}\n"
         f"but the README says:\n" + "\n".join(exchange.expected)
