@@ -72,7 +72,7 @@ class SiteRun:
             planned = await self._plan(todo, orphans) if made else {}
             await self._destroy(orphans)
             reasons = {name: _reason(name in stale, moved[name]) for name in todo}
-            await self._apply(todo, reasons, planned, refreshing={name for name in todo if moved[name]})
+            await self._apply(todo, reasons, planned)
             await self._look_again([each for name in todo for each in moved[name]])
             told = [f"{name} ran because {reason}" for name, reason in reasons.items()]
             told += [f"removed what a killed run had left: {address}" for address in self.destroyed]
@@ -148,15 +148,14 @@ class SiteRun:
         todo: Sequence[StackName],
         reasons: Mapping[StackName, str],
         planned: Mapping[StackName, list[PlannedAction]],
-        *,
-        refreshing: set[StackName],
     ) -> None:
         async def one(name: StackName) -> None:
             if name not in todo:
                 return
             self.progress(Event(name, self.site.name, "started", reasons[name]))
+            # What was planned after a look must be carried out after one: a state of before a kill has other steps.
             result = await self.hardware.apply(
-                name, allowed=planned.get(name), destroy_data=self.approved, refresh=name in refreshing
+                name, allowed=planned.get(name), destroy_data=self.approved, refresh=name in planned
             )
             self._take(name, result)
 
