@@ -185,11 +185,16 @@ def drop_host(folder: Path, name: str) -> None:
     _edit(folder, lambda line: "" if f"name: {name}," in line else line)
 
 
-def move_host(folder: Path, name: str, machine: str) -> None:
-    """Put a host of a small facility onto another machine."""
-    _edit(
-        folder, lambda line: re.sub(r"machine: \w+", f"machine: {machine}", line) if f"name: {name}," in line else line
-    )
+def alter_host(folder: Path, name: str, **values: str) -> None:
+    """Give a host of a small facility another machine, flavour or whatever else its line has."""
+
+    def change(line: str) -> str:
+        if f"name: {name}," in line:
+            for key, value in values.items():
+                line = re.sub(rf"\b{key}: [\w-]+", f"{key}: {value}", line)
+        return line
+
+    _edit(folder, change)
 
 
 def _edit(folder: Path, change: Callable[[str], str]) -> None:
