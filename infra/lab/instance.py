@@ -259,11 +259,11 @@ def _clear(facility: str, state: Path, mark: str) -> None:
     group = cgroups.lab(facility)
     group.kill()
     network.end_inhabitants(record.own_namespaces(facility, mark))
+    for disk in disks.attached(folder):  # before the mounts go, under which the kernel names their files
+        disks.detach(disk.device)
     for point in kernel.mounts_below(folder):
         with contextlib.suppress(OSError):
             kernel.unmount(point, lazy=True)
-    for disk in disks.attached(folder):
-        disks.detach(disk.device)
     network.remove(facility, mark)
     group.remove()
     if folder.exists():
