@@ -164,7 +164,7 @@ def rig(name: str) -> Iterator[Rig]:
     try:
         yield made
     finally:
-        if (made.definition / "facility.yaml").exists():
+        if made.state.exists():
             made.down()
         shutil.rmtree(top)
 

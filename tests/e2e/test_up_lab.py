@@ -1,0 +1,265 @@
+"""The shipped lab under another name, firmware machine included: one ``up``, and all that must be true of it.
+
+The tests share the lab and are to be run in order: the last one takes it down and looks at what is left.
+"""
+
+import dataclasses
+import socket
+import sqlite3
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pachon.definition import load
+from pachon.model.facility import Facility, Host, Machine
+from pachon.places import CHECKOUT
+from tests.e2e import making, transcript, watching
+from tests.e2e.rig import PACHON, Done, Rig, processes_with, rig
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
+
+NAME = "t-copy"
+NETWORK = "198.19.96"
+CANARIES = {"bmc-base": "canary-of-a-bmc-password-7d1", "pulumi-passphrase": "canary-of-a-passphrase-9c4"}
+CLOCK_SECONDS = 5.0
+"""A lab that meddles with the clock is off by years."""
+
+
+@dataclass
+class Copy:
+    """The lab as it came up, with all that was seen meanwhile."""
+
+    rig: Rig
+    facility: Facility
+    first: Done
+    watch: watching.Watch
+    ear: watching.Ear
+    before: dict[str, set[str]]
+    clock_before: float
+    said: list[Done]
+    """What commands printed."""
+
+    def host(self, group: str) -> Host:
+        """The first active host of a group."""
+        return next(host for host in self.active if group in host.groups)
+
+    @property
+    def active(self) -> list[Host]:
+        """Hosts that are to exist."""
+        return [host for site in self.facility.sites for host in site.active_hosts]
+
+    def pachon(self, *words: str, status: int = 0) -> Done:
+        """What came of the command; kept for the search for secrets."""
+        done = self.rig.pachon(*words, status=status)
+        self.said.append(done)
+        return done
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Copy]:
+    with rig(NAME) as made:
+        making.copy_of_lab(made.definition, name=NAME, network=NETWORK)
+        secrets = made.state / "secrets"
+        secrets.mkdir(mode=0o700, parents=True)
+        for name, text in CANARIES.items():
+            (secrets / name).touch(mode=0o600)
+            (secrets / name).write_text(text)
+        before, clock = watching.machine_facts(), watching.clock_offset_seconds()
+        with watching.Ear() as ear:
+            with watching.Watch(made.state) as watch:
+                first = made.pachon("--json", "up")
+            yield Copy(made, load(made.definition), first, watch, ear, before, clock, [first])
+
+
+def test_up_from_nothing_creates_every_active_host_and_says_so(copy: Copy) -> None:
+    report = copy.first.value
+    assert (report["stands_on"], report["lacks"], report["failures"]) == ("lab", [], [])
+    assert {host["name"]: host["done"] for host in report["hosts"]} == {host.name: "created" for host in copy.active}
+    kinds = {copy.facility.site(host.site).machine_by_serial[host.machine].model for host in copy.active}
+    assert kinds == {"container", "firmware"}
+
+
+def test_the_first_login_to_every_host_is_trusted_by_the_site_s_signature_alone(copy: Copy) -> None:
+    for host in copy.active:
+        assert copy.pachon("host", "ssh", host.name, "--", "hostname").out.strip() == host.name
+    config = (copy.rig.state / "ssh_config").read_text().lower()
+    assert "stricthostkeychecking yes" in config
+    lines = (copy.rig.state / "known_hosts").read_text().splitlines()
+    assert lines
+    assert all(line.startswith(("@cert-authority ", "@revoked ", "#")) for line in lines)
+
+
+def test_the_firmware_machine_runs_its_own_kernel_from_its_own_boot_loader(copy: Copy) -> None:
+    (host,) = (each for each in copy.active if _machine(copy, each).model == "firmware")
+    kernel = copy.pachon("host", "ssh", host.name, "--", "uname -r; test -d /sys/firmware/efi && echo by UEFI").out
+    assert "by UEFI" in kernel
+    assert Path("/proc/sys/kernel/osrelease").read_text().strip() not in kernel
+
+
+def test_up_again_at_once_changes_nothing_says_why_and_starts_no_engine(copy: Copy) -> None:
+    steps = _steps(copy)
+    with watching.Watch(copy.rig.state) as watch:
+        report = copy.rig.ask("up")
+    assert (report["changed"], report["changes"], report["failures"]) == (False, {}, [])
+    assert "nothing changed: definition, images and program are those of the last run" in report["why"]
+    assert watch.shown(f"file://{copy.rig.state}/pulumi") == []
+    assert _steps(copy) == steps
+
+
+def test_status_is_well_and_a_plan_has_nothing_to_do(copy: Copy) -> None:
+    status = copy.rig.ask("status")
+    assert (status["condition"], status["degraded"]) == ("up", [])
+    plan = copy.rig.ask("plan")
+    assert {action["verb"] for action in plan["actions"]} == {"none"}
+
+
+def test_a_machine_is_shown_as_its_bmc_tells_it(copy: Copy) -> None:
+    host = copy.host("storage")
+    shown = copy.rig.ask("machine", "show", host.name)
+    assert shown["machine"] == host.machine
+    assert all(fact["same"] for fact in shown["differences"])
+
+
+def test_ansible_reaches_every_host_through_the_inventory(copy: Copy) -> None:
+    listed = copy.rig.ask("inventory", "--list")
+    assert sorted(listed["_meta"]["hostvars"]) == sorted(host.name for host in copy.active)
+    done = copy.rig.run(["ansible", "-i", "inventory/hosts", "all", "--one-line", "-m", "ping"])
+    copy.said.append(done)
+    assert done.out.count("SUCCESS") == len(copy.active)
+
+
+def test_verify_writes_what_it_found_as_junit(copy: Copy, tmp_path: Path) -> None:
+    names = [copy.host("storage").name, copy.host("switch").name]
+    copy.pachon("verify", *names, "--junit", str(tmp_path / "verify.xml"))
+    suite = ElementTree.parse(tmp_path / "verify.xml").getroot()
+    cases = list(suite.iter("testcase"))
+    assert all(any(name in case.attrib["classname"] + case.attrib["name"] for case in cases) for name in names)
+    assert not list(suite.iter("failure"))
+
+
+def test_what_machines_said_is_kept_from_power_on_to_login(copy: Copy) -> None:
+    for host in copy.active:
+        said = copy.rig.console(host.machine)
+        assert "pachon-agent: done" in said
+        assert "multi-user.target" in said or f"{host.name} login:" in said
+
+
+def test_the_switch_carries_each_enclave_s_hosts_in_one_bridge(copy: Copy) -> None:
+    switch = copy.host("switch")
+    site = copy.facility.site(switch.site)
+    vni = {segment.enclave: segment.vni for segment in site.segments}
+    enclave = {host.machine: host.enclave for host in site.active_hosts}
+    ports = {
+        cable.port: enclave[cable.machine]
+        for cable in site.cables
+        if cable.switch == switch.machine
+        if cable.machine in enclave
+    }
+    assert len(ports) >= 3
+    look = "; ".join(f"basename $(readlink /sys/class/net/{port}/master)" for port in ports)
+    bridges = copy.rig.ssh(switch.name, look).split()
+    assert bridges == [f"br{vni[name]}" for name in ports.values()]
+
+
+def test_the_volume_is_mirrored_mounted_and_stops_at_its_limit(copy: Copy) -> None:
+    host = copy.host("storage")
+    (volume,) = copy.facility.site(host.site).volumes
+    mounted = copy.rig.ssh(host.name, f"findmnt -no FSTYPE {volume.mount}; sudo btrfs filesystem df {volume.mount}")
+    assert mounted.startswith("btrfs\n")
+    assert "Data, RAID1" in mounted
+    half, whole = f"{volume.size_gib * 512}M", f"{volume.size_gib * 1100}M"
+    said = copy.rig.ssh(
+        host.name,
+        f"cd {volume.mount}; sudo fallocate -l {half} half && echo fits; sudo fallocate -l {whole} whole 2>&1; "
+        "sudo rm -f half whole",
+    )
+    assert said.startswith("fits\n")
+    assert "Disk quota exceeded" in said
+
+
+def test_no_secret_is_in_arguments_environment_logs_state_or_plan(copy: Copy) -> None:
+    copy.pachon("--json", "plan")
+    secrets = _secrets(copy.rig.state)
+    assert {*CANARIES} <= {*secrets}
+    assert any(name.startswith("ssh_host_ca") for name in secrets)
+    assert copy.watch.tokens, "no token of a deploy was seen: the watch was blind"
+    assert len(copy.watch.texts) > 20
+    for name, secret in {**secrets, **{f"token {n}": token for n, token in enumerate(copy.watch.tokens)}}.items():
+        assert copy.watch.shown(secret) == [], f"{name} was shown by a process"
+        found = [str(path) for path in _told(copy.rig.state) if secret.encode() in path.read_bytes()]
+        if not name.startswith("token"):  # firmware prints the address that it boots, token included
+            found += [str(path) for path in copy.rig.state.rglob("console.log") if secret.encode() in path.read_bytes()]
+        assert found == [], f"{name} was written down"
+        assert [done for done in copy.said if secret in done.out + done.err] == [], f"{name} was printed"
+
+
+def test_one_link_and_one_route_lead_into_the_lab_and_nothing_leaves_it(copy: Copy) -> None:
+    links, routes = watching.lab_link(NAME)
+    assert (len(links), routes) == (1, [f"{NETWORK}.0/20"])
+    assert _moved(copy.before) == {}
+    assert copy.ear.heard == []
+
+
+def test_the_readme_s_transcript_is_what_happens(copy: Copy) -> None:
+    environment = {**copy.rig.environment, "PATH": f"{CHECKOUT / '.venv' / 'bin'}:{copy.rig.environment['PATH']}"}
+    for exchange in transcript.exchanges(CHECKOUT / "README.md"):
+        expected = tuple(making.renumbered(line, NETWORK) for line in exchange.expected)
+        told = dataclasses.replace(exchange, expected=expected, command=making.renumbered(exchange.command, NETWORK))
+        transcript.replay(told, folder=CHECKOUT, environment=environment, facility=NAME)
+
+
+def test_down_leaves_nothing_and_the_machine_as_it_was(copy: Copy) -> None:
+    copy.rig.down()
+    assert not copy.rig.state.exists()
+    assert processes_with(str(copy.rig.state)) == []
+    assert processes_with(f"{NAME}.", environment=False) == []
+    left = [str(path) for path in Path("/run/netns").glob(f"{NAME}*")]
+    left += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/pachon-lab/{NAME}")]
+    left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(copy.rig.top) in line]
+    left += [str(path) for path in Path("/run/pachon").glob(f"{NAME}.*")]
+    left += [name for _, name in socket.if_nameindex() if name in watching.lab_link(NAME)[0]]
+    assert left == []
+    assert _moved(copy.before) == {}
+    assert abs(watching.clock_offset_seconds() - copy.clock_before) < CLOCK_SECONDS
+
+
+def test_with_the_lab_down_no_command_asks_strangers_at_its_addresses(copy: Copy) -> None:
+    host = copy.host("admin")
+    for words in (["plan"], ["status"], ["machine", "list", "--power"], ["host", "ssh", host.name, "--", "true"]):
+        copy.rig.run([PACHON, *words], status=None)
+    assert copy.ear.heard == []
+
+
+def _machine(copy: Copy, host: Host) -> Machine:
+    return copy.facility.site(host.site).machine_by_serial[host.machine]
+
+
+def _steps(copy: Copy) -> int:
+    """How many steps the journal has."""
+    with sqlite3.connect(f"file:{copy.rig.state / 'store.db'}?mode=ro", uri=True) as store:
+        return int(store.execute("select count(*) from steps").fetchone()[0])
+
+
+def _moved(before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What of this machine is not as it was."""
+    now = watching.machine_facts()
+    return {kind: facts ^ now[kind] for kind, facts in before.items() if facts != now[kind]}
+
+
+def _secrets(state: Path) -> dict[str, str]:
+    """Passwords, and a line from the middle of each private key."""
+    found = {path.name: path.read_text().strip() for path in (state / "secrets").iterdir() if path.is_file()}
+    for path in (*state.rglob("*.key"), *state.rglob("ssh_*_ca"), state / "keys" / "automation"):
+        lines = path.read_text().splitlines()
+        found[f"{path.name} of {path.parent.name}"] = lines[len(lines) // 2]
+    return found
+
+
+def _told(state: Path) -> list[Path]:
+    """Files in which a run, the engine or a service tells what it did."""
+    logs = [path for path in state.rglob("*") if path.suffix in (".log", ".jsonl") or path.name == "log"]
+    engine = [path for path in (state / "pulumi").rglob("*") if "home" not in path.relative_to(state / "pulumi").parts]
+    return [path for path in {*logs, *engine} if path.is_file() and path.name != "console.log"]
