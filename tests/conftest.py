@@ -3,11 +3,17 @@
 A test marked ``real`` needs root and the kernel features of the lab. Where something is missing it is deselected and
 named at the end of the run with what is missing. Where such tests run, the namespaces, links, loop devices, mounts and
 control groups of the machine are compared before and after the session. What belongs to a lab that stood before, or to
-one of a person or of another test session (/run/pachon says whose each is), is no matter of ours.
+one of a person (/run/pachon says whose each is), is no matter of ours.
+
+Names of labs that begin with ``t-`` are for tests, and one test session of real labs runs at a time on a machine: the
+next one waits for it, then clears away what a session that was killed had left.
 """
 
+import asyncio
+import fcntl
 import hashlib
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +24,10 @@ NOT_RUN = pytest.StashKey[list[tuple[str, str]]]()
 BEFORE = pytest.StashKey[dict[str, set[str]]]()
 LABS_BEFORE = pytest.StashKey[dict[str, str]]()
 LEFT = pytest.StashKey[list[str]]()
+TURN = pytest.StashKey[object]()
+"""The open file whose lock says that this session has the machine's labs."""
 SETTLE_SECONDS = 10
+TESTS_PREFIX = "t-"
 
 
 def what_is_missing() -> list[str]:
@@ -36,9 +45,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[NOT_RUN] = [(item.nodeid, missing) for item in real]
         config.hook.pytest_deselected(items=real)
         items[:] = [item for item in items if item not in real]
-    else:
+    elif not config.option.collectonly:
+        wait_for_turn(config)
+        clear_leftovers()
         config.stash[BEFORE] = seen(config)
         config.stash[LABS_BEFORE] = labs_on_record()
+
+
+def wait_for_turn(config: pytest.Config) -> None:
+    """Return when no other session tests real labs here; the lock goes with this process."""
+    file = (Path(tempfile.gettempdir()) / "pachon-tests.lock").open("w")
+    config.stash[TURN] = file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.stderr.write("waiting for another session that tests labs on this machine\n")
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def clear_leftovers() -> None:
+    """Take down the labs of test sessions that are no more."""
+    from infra.lab import instance
+    from pachon.progress import silent
+
+    for facility, state in labs_on_record().items():
+        if facility.startswith(TESTS_PREFIX):
+            sys.stderr.write(f"clearing away the lab {facility} of an earlier test session\n")
+            # The record names the state's own folder of this facility.
+            asyncio.run(instance.down(facility, state=Path(state), progress=silent))
 
 
 def seen(config: pytest.Config) -> dict[str, set[str]]:

@@ -17,15 +17,15 @@ SIXTEEN = 16
 
 def main() -> None:
     """Print the table and one line of JSON."""
-    with tempfile.TemporaryDirectory(prefix="t-bench-", dir="/tmp") as scratch:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as scratch:
         root = Path(scratch)
-        many = making.small(root / "many", name="t-bench-many", network="198.19.240", containers=SIXTEEN)
-        single = making.small(root / "one", name="t-bench-one", network="198.19.244", containers=1)
-        mixed = making.small(root / "mixed", name="t-bench-mixed", network="198.19.248", containers=SIXTEEN, firmware=1)
+        many = making.small(root / "many", name="bench-many", network="198.19.240", containers=SIXTEEN)
+        single = making.small(root / "one", name="bench-one", network="198.19.244", containers=1)
+        mixed = making.small(root / "mixed", name="bench-mixed", network="198.19.248", containers=SIXTEEN, firmware=1)
         alone = _slowest(_seconds_by_host(single, root / "state"))
         together = _seconds_by_host(many, root / "state")
         beside = _seconds_by_host(mixed, root / "state")
-    firmware = f"t-bench-mixed-{SIXTEEN + 1:02}"
+    firmware = f"bench-mixed-{SIXTEEN + 1:02}"
     rows: list[tuple[str, float]] = [
         ("1 container, from power-off to ssh", alone),
         ("16 containers at once, first", min(together.values())),

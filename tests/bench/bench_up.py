@@ -16,8 +16,8 @@ from tests.e2e import making
 
 def main() -> None:
     """Print the table and one line of JSON."""
-    with tempfile.TemporaryDirectory(prefix="t-bench-", dir="/tmp") as scratch:
-        facility = making.copy_of_lab(Path(scratch) / "facility", name="t-bench-up")
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as scratch:
+        facility = making.copy_of_lab(Path(scratch) / "facility", name="bench-up")
         pachon = Pachon(facility, Path(scratch) / "state")
         try:
             warm, warm_seconds = _measured(pachon)
