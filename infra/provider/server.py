@@ -117,7 +117,13 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             reason = f"the definition has no {family.kind} with the address {request.id}"
             await channel.abort(grpc.StatusCode.NOT_FOUND, reason)
             raise UsageError(reason)
-        found = await self._guarded(channel, family.read(self._context, inputs))
+        try:
+            found = await family.read(self._context, inputs)
+        except PachonError as error:
+            if self._context.run.keep_unseen and request.properties:
+                return provider_pb2.ReadResponse(id=request.id, inputs=request.inputs, properties=request.properties)
+            await channel.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            raise
         if found is None:
             return provider_pb2.ReadResponse(id="")
         return provider_pb2.ReadResponse(

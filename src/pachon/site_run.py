@@ -109,7 +109,7 @@ class SiteRun:
             RefusedError: something would be destroyed that was not approved.
         """
         self.progress(Event("plan", self.site.name, "started", "asking the engine what it would do"))
-        previews = await asyncio.gather(*(self.hardware.preview(name, refresh=True) for name in todo))
+        previews = await asyncio.gather(*(self.hardware.preview(name, refresh=True, keep_unseen=True) for name in todo))
         planned = dict(zip(todo, previews, strict=True))
         counts = _verbs(action for actions in previews for action in actions)
         self.progress(Event("plan", self.site.name, "done", text_of(counts)))

@@ -81,6 +81,8 @@ class RunFile(_Document):
     sites: dict[str, SiteAccess] = {}
     allowed: tuple[Allowed, ...] | None = None
     """None: whatever the engine asks for."""
+    keep_unseen: bool = False
+    """Whether a refresh leaves a resource that does not answer as it was recorded, instead of ending there."""
     destroy_data: tuple[str, ...] = ()
     """Addresses of volumes that may be deleted with data in them, each named by its approval."""
     images: dict[str, str] = {}

@@ -85,19 +85,25 @@ class SiteHardware:
         in_state = [Stamp(address=each.address, generation=each.generation) for export in exports for each in export]
         return await orphans.find(self.engine.run_file(self.stack_by_name["compute"]), in_state=in_state)
 
-    async def preview(self, stack: StackName, *, refresh: bool = False) -> list[PlannedAction]:
+    async def preview(
+        self, stack: StackName, *, refresh: bool = False, keep_unseen: bool = False
+    ) -> list[PlannedAction]:
         """What the engine says it would do."""
-        return await self.engine.preview(self.stack_by_name[stack], refresh=refresh)
+        return await self.engine.preview(self.stack_by_name[stack], refresh=refresh, keep_unseen=keep_unseen)
 
     async def apply(
         self, stack: StackName, *, allowed: Iterable[PlannedAction] | None, destroy_data: Iterable[str], refresh: bool
     ) -> StackResult:
-        """One attempt at the stack; the provider is held to what was planned."""
+        """One attempt at the stack; the provider is held to what was planned.
+
+        What does not answer stays in the engine's state: one dead BMC must not keep the others from being mended.
+        """
         return await self.engine.up(
             self.stack_by_name[stack],
             allowed=None if allowed is None else tuple(allowed_of(allowed)),
             destroy_data=tuple(destroy_data),
             refresh=refresh,
+            keep_unseen=True,
         )
 
     def keep_receipt(self, stack: StackName, *, run_id: str, code: str, document: dict[str, Any]) -> None:

@@ -92,13 +92,15 @@ class Engine:
     backend: str = ""
     """Address of a Pulumi backend; default the file backend S/pulumi."""
 
-    async def preview(self, stack: Stack, *, refresh: bool = False) -> list[PlannedAction]:
+    async def preview(self, stack: Stack, *, refresh: bool = False, keep_unseen: bool = False) -> list[PlannedAction]:
         """What ``up`` would do, by address; with ``refresh`` after a look at the world.
+
+        ``keep_unseen``: what does not answer counts as it was recorded, instead of ending the look.
 
         Raises:
             PermanentError: the engine fails, or inputs are wrong.
         """
-        answer = await self._run("preview", stack, refresh=refresh)
+        answer = await self._run("preview", stack, refresh=refresh, keep_unseen=keep_unseen)
         _result(answer, (), 0.0).raise_if_failed(f"preview of {stack.project}/{stack.label}")
         return list(answer.actions)
 
@@ -109,12 +111,16 @@ class Engine:
         allowed: Sequence[Allowed] | None = None,
         destroy_data: Sequence[str] = (),
         refresh: bool = False,
+        keep_unseen: bool = False,
     ) -> StackResult:
         """Bring the stack about; one resource that fails does not stop the others (see ``raise_if_failed``).
 
         ``allowed``: the provider does nothing else. ``destroy_data``: volumes that may go with data in them.
+        ``keep_unseen``: as for ``preview``.
         """
-        return await self._change("up", stack, allowed=allowed, destroy_data=destroy_data, refresh=refresh)
+        return await self._change(
+            "up", stack, allowed=allowed, destroy_data=destroy_data, refresh=refresh, keep_unseen=keep_unseen
+        )
 
     async def refresh(self, stack: Stack) -> StackResult:
         """Bring the engine's state to what the world shows."""
@@ -167,13 +173,15 @@ class Engine:
         *,
         allowed: Sequence[Allowed] | None = None,
         destroy_data: Sequence[str] = (),
+        keep_unseen: bool = False,
         **further: Any,
     ) -> Answer:
         run_id = self.lease.run_id if self.lease else f"preview-{secrets.token_hex(6)}"
         events, answer = self._file(stack, "events.jsonl"), self._file(stack, "answer.json")
         for path in (events, answer):
             path.unlink(missing_ok=True)
-        run_file = self._run_file(stack, run_id, allowed=allowed, destroy_data=destroy_data)
+        document = self.run_file(stack, run_id, allowed=allowed, destroy_data=destroy_data, keep_unseen=keep_unseen)
+        run_file = document.write(self._file(stack, "run.json"))
         request = Request(
             verb=verb,
             project=stack.project,
@@ -224,13 +232,6 @@ class Engine:
         path.write_text(json.dumps({"facility": facility, "site": stack.site, "images": images}))
         return path
 
-    def _run_file(
-        self, stack: Stack, run_id: str, *, allowed: Sequence[Allowed] | None, destroy_data: Sequence[str]
-    ) -> Path:
-        return self.run_file(stack, run_id, allowed=allowed, destroy_data=destroy_data).write(
-            self._file(stack, "run.json")
-        )
-
     def run_file(
         self,
         stack: Stack,
@@ -238,6 +239,7 @@ class Engine:
         *,
         allowed: Sequence[Allowed] | None = None,
         destroy_data: Sequence[str] = (),
+        keep_unseen: bool = False,
     ) -> RunFile:
         """The document that the provider is given for an operation on this stack."""
         declared = {
@@ -259,6 +261,7 @@ class Engine:
             sites=dict(self.sites) or _default_sites(stack.facility, self.state),
             allowed=None if allowed is None else tuple(allowed),
             destroy_data=tuple(destroy_data),
+            keep_unseen=keep_unseen,
             images={digest: str(path) for digest, path in self.image_paths.items()},
             endpoints=dict(self.endpoints),
             budgets=self.budgets,
