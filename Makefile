@@ -55,8 +55,8 @@ test: setup ## Set up and run all tests (ARGS="tests/unit -k lease" for some of 
 	@$(STAGE) "tests" $(BIN)/python -m pytest --junitxml=build/junit.xml $(ARGS); status=$$?; \
 	  $(BIN)/python -m infra.toolchain.junit build/junit.xml; exit $$status
 
-faults: setup ## Run the tests that kill and inject faults, alone
-	@$(STAGE) "faults" $(BIN)/python -m pytest -m faults $(ARGS)
+faults: setup ## Kill and inject faults at every point, of which "make test" takes some
+	@PACHON_FAULTS=all $(STAGE) "faults" $(BIN)/python -m pytest -m faults $(ARGS)
 
 bench-%: setup ## Measure: bench-up, bench-… (each ends with one JSON line)
 	@$(BIN)/python -m tests.bench.bench_$(subst -,_,$*) $(ARGS)

@@ -37,7 +37,7 @@ result = asyncio.run(engine.up(world.stack(version=version)))
 print("over", result.changes, flush=True)
 """
 
-EVERY_POINT = bool(os.environ.get("PACHON_FAULTS_ALL"))
+EVERY_POINT = os.environ.get("PACHON_FAULTS") == "all"
 CREATING = [
     "leased",
     "S0001 started",
