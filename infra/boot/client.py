@@ -65,6 +65,7 @@ class BootClient:
         """The deploy once its machine is restarting from its disk.
 
         Raises:
+            TemporaryError: the machine fell silent; another boot of it may do.
             PermanentError: it failed; with what the machine or the service said, and the cure.
         """
         shown: tuple[object, ...] = ()
@@ -73,7 +74,7 @@ class BootClient:
             if deploy is None:
                 raise PermanentError(f"the deploy of {serial} was revoked while it ran", cure="run again")
             if deploy.state is State.FAILED:
-                raise PermanentError(deploy.error, cure=deploy.cure)
+                raise (TemporaryError if deploy.silent else PermanentError)(deploy.error, cure=deploy.cure)
             seen = (deploy.state, deploy.phase, deploy.fraction, deploy.message)
             if on_progress is not None and seen != shown:
                 on_progress(deploy)

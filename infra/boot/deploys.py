@@ -187,7 +187,7 @@ def silenced(record: Deploy, *, seconds: int) -> Deploy:
     told = f"machine {record.serial} {what}{phase}: nothing was heard of it for {seconds} s"
     if record.refusals:
         told += f"; refused meanwhile: {record.refusals[-1]}"
-    return failed(record, error=told, cure=cure)
+    return failed(record, error=told, cure=cure).model_copy(update={"silent": True})
 
 
 def refused(record: Deploy, reason: str) -> Deploy:

@@ -125,6 +125,8 @@ class Deploy(Frozen):
     message: str = ""
     error: str = ""
     cure: str = ""
+    silent: bool = False
+    """Whether it failed only because nothing was heard of the machine: another boot may do."""
     session_sha256: str = ""
     token_sha256: str
     host_keys: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.provider.world import Answering, DeploySeen, HostAt, MachineAt, MachineSeen, ProgramName, Tell
-from pachon.errors import PermanentError
+from pachon.errors import PermanentError, TemporaryError
 from pachon.model.stamp import parse_stamp
 
 Document = dict[str, Any]
@@ -78,7 +78,7 @@ class FolderWorld:
 
     async def order(self, machine: MachineAt, host: Document) -> DeploySeen:  # noqa: D102
         known = await self.deploy_of(machine)
-        if known is not None and known.generation == host["generation"]:
+        if known is not None and known.generation == host["generation"] and known.state != "failed":
             return known
         deploy = {"state": "waiting", "generation": host["generation"], "address": host["address"], "booted_at": 0}
         self._change(machine.serial, deploy={**deploy, "host": host["host"]})
@@ -86,11 +86,16 @@ class FolderWorld:
 
     async def boot_deploy(self, machine: MachineAt) -> None:  # noqa: D102
         found = self._machine(machine.serial)
+        if hung := found.get("hanging_boots", 0):
+            self._change(machine.serial, on=True, deploy={**found["deploy"], "state": "failed"}, hanging_boots=hung - 1)
+            return
         deploy = {**found["deploy"], "state": "deploying", "booted_at": time.time()}
         self._change(machine.serial, on=True, stamp="", deploy=deploy, images_written=found["images_written"] + 1)
 
     async def until_deployed(self, machine: MachineAt, tell: Tell) -> None:  # noqa: D102
         while (deploy := self._machine(machine.serial)["deploy"]) is not None and deploy["state"] != "done":
+            if deploy["state"] == "failed":
+                raise TemporaryError(f"machine {machine.serial} never called back", cure="see its console")
             tell("writing the image", None)
             await asyncio.sleep(max(POLL_SECONDS, self._latency.get("deploy", 0.0) / 4))
         if deploy is None:

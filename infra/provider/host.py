@@ -39,7 +39,7 @@ class Hosts:
                 if not live and deploy is not None:  # done, but what it made is gone
                     await context.world.revoke(machine)
                 await self._deploy(context, machine, inputs, stamp)
-                await self._arrived(context, host, stamp)
+                await self._arrived(context, machine, host, stamp)
             await _moved(context, wanted, MachineState.ACTIVE)
         return {"adopted": adopted, "asset_tag": str(stamp), "on": True}
 
@@ -81,23 +81,37 @@ class Hosts:
 
         wanted = HostInputs.model_validate(inputs)
         await _moved(context, wanted, MachineState.DEPLOYING)
-        try:
-            deploy = await context.world.order(machine, inputs)
-            await context.world.set_asset_tag(machine, str(stamp))
-            if deploy.state == "waiting":
-                tell("booting the deploy image", None)
-                await context.world.boot_deploy(machine)
-            else:
-                tell(f"going on with its deploy ({deploy.state})", None)
-            await context.world.until_deployed(machine, tell)
-        except (PermanentError, TemporaryError) as error:
-            await _moved(context, wanted, MachineState.FAILED, reason=error.message)
-            raise
+        for tries_left in reversed(range(context.run.budgets.boot_tries)):
+            try:
+                deploy = await context.world.order(machine, inputs)
+                await context.world.set_asset_tag(machine, str(stamp))
+                if deploy.state == "waiting":
+                    tell("booting the deploy image", None)
+                    await context.world.boot_deploy(machine)
+                else:
+                    tell(f"going on with its deploy ({deploy.state})", None)
+                await context.world.until_deployed(machine, tell)
+                break
+            except (PermanentError, TemporaryError) as error:
+                if isinstance(error, TemporaryError) and tries_left:
+                    tell(f"once more: {error.message}", None)
+                    continue
+                await _moved(context, wanted, MachineState.FAILED, reason=error.message)
+                raise
         tell("booting from its own disk", 1.0)
 
-    async def _arrived(self, context: Context, host: HostAt, stamp: Stamp) -> None:
+    async def _arrived(self, context: Context, machine: MachineAt, host: HostAt, stamp: Stamp) -> None:
+        """Wait until the host says who it is; a machine that says nothing at all is restarted before it has failed."""
         seconds = context.run.budgets.ssh_seconds
         answering = await context.world.stamp_on_disk(host, within_seconds=seconds)
+        for _ in range(context.run.budgets.boot_tries - 1):
+            if answering.stamp is not None:
+                break
+            message = f"restarting it: no answer for {seconds:.0f} s"
+            context.tell(Event(stage=self.stage, address=stamp.address, state="moving", message=message))
+            await context.world.stop(machine)
+            await context.world.start(machine)
+            answering = await context.world.stamp_on_disk(host, within_seconds=seconds)
         if answering.stamp is None:
             raise PermanentError(
                 f"{stamp.address}: deployed, but it does not answer at {host.management_address} with its certificate "
@@ -133,7 +147,7 @@ class Hosts:
             )
         if not seen.on:
             await context.world.start(machine)
-            await self._arrived(context, host, stamp_of(wanted))
+            await self._arrived(context, machine, host, stamp_of(wanted))
         if before.nics != wanted.nics:
             call = {"nics": [nic.model_dump(mode="json") for nic in wanted.nics], **fencing(context)}
             async with context.host_lock(host.name):

@@ -21,7 +21,7 @@ from infra.lab import faults, instance
 from pachon import places
 from pachon.drivers import ssh
 from pachon.drivers.redfish import Bmc, BootSource, Endpoint, Power
-from pachon.errors import PachonError, PermanentError
+from pachon.errors import PachonError, PermanentError, TemporaryError
 from pachon.model.facility import DeployLimits, Facility, Host, HostState, Machine, Site
 from pachon.progress import silent
 from tests.lab import labs
@@ -243,7 +243,7 @@ def test_a_machine_without_its_cable_is_told_as_silent_with_what_to_look_at(cont
         faults.pull_cable(containers.state, serial, "eth0")
         deploy = await containers.client.deploy(containers.order(3, generation="0123456789ad"))
         await containers.boot(3, uri=deploy.http_boot_uri)
-        with pytest.raises(PermanentError, match="never asked for its deploy image") as caught:
+        with pytest.raises(TemporaryError, match="never asked for its deploy image") as caught:
             await containers.client.wait(serial)
         assert "cabled" in caught.value.cure
 

@@ -14,7 +14,7 @@ from infra.provider.folder import FolderWorld
 from infra.provider.orphans import Orphan
 from infra.provider.server import complaints, difference
 from pachon.drivers.run_file import Allowed, RunFile
-from pachon.errors import PachonError, PermanentError, RefusedError
+from pachon.errors import PachonError, PermanentError, RefusedError, TemporaryError
 from pachon.model.hardware import Kind, ResourceInputs, StackName, inputs_of
 from pachon.model.stamp import Stamp
 from pachon.store.journal import count_steps
@@ -104,6 +104,20 @@ def test_a_host_is_deployed_once_and_adopted_ever_after(world: World, session: S
     assert session(doing.create, HOST, inputs)["seen"]["adopted"] is True
     assert world.serial(1)["images_written"] == 1
     assert count_steps(world.store, "base", address=inputs["address"]) == 2
+
+
+def test_a_machine_that_hangs_in_its_deploy_is_booted_once_more_and_then_given_up(
+    world: World, session: Session
+) -> None:
+    inputs = declared(world, "compute", Kind.HOST).inputs
+    path = world.folder / "machines" / "S0001.json"
+    path.write_text(json.dumps({**world.serial(1), "hanging_boots": 1}))
+    assert session(doing.create, HOST, inputs)["seen"]["adopted"] is False
+    assert world.serial(1)["images_written"] == 1
+    path.write_text(json.dumps({**world.serial(1), "hanging_boots": 2, "asset_tag": "", "stamp": "", "deploy": None}))
+    with pytest.raises(TemporaryError, match="never called back"):
+        session(doing.create, HOST, inputs)
+    assert world.serial(1)["images_written"] == 1
 
 
 def test_a_host_that_is_off_is_started_and_adopted_not_written_anew(world: World, session: Session) -> None:

@@ -48,6 +48,8 @@ class Budgets(_Document):
     """For one BMC call with its retries."""
     deploy_seconds: float = 900.0
     ssh_seconds: float = 180.0
+    boot_tries: int = 2
+    """How often a machine that falls silent, in its deploy or after it, is booted before it has failed."""
     program_seconds: float = 60.0
     adoption_seconds: float = 5.0
     """How long a host that should be up is given to show its stamp before it is looked at more closely."""

@@ -204,14 +204,14 @@ def test_a_machine_that_says_nothing_fails_and_its_token_is_void(bench: "Bench")
             desk._monotonic = lambda: monotonic() + later
             deploy = await client.deploy(bench.order())
             later += 61
-            with pytest.raises(PermanentError, match="never asked for its deploy image") as caught:
+            with pytest.raises(TemporaryError, match="never asked for its deploy image") as caught:
                 await client.wait("SN1")
             assert "BMC" in caught.value.cure
             assert (await asyncio.to_thread(get, deploy.http_boot_uri))[0] == 404
             server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
             await asyncio.to_thread(hello, server)
             later += 61
-            with pytest.raises(PermanentError, match="stopped speaking in the middle"):
+            with pytest.raises(TemporaryError, match="stopped speaking in the middle"):
                 await client.wait("SN1")
             with pytest.raises(agent.TroubleError, match="refused"):
                 await asyncio.to_thread(lambda: server.post("done", phases={}))
