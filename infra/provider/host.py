@@ -31,10 +31,11 @@ class Hosts:
             tagged = parse_stamp(seen.asset_tag)
             _refuse_foreign(context, wanted, tagged)
             deploy = await context.world.deploy_of(machine)
-            if deploy is not None and (deploy.generation != stamp.generation or deploy.state == "failed"):
+            broken = deploy is not None and deploy.generation == stamp.generation and deploy.state == "failed"
+            if deploy is not None and (deploy.generation != stamp.generation or broken):
                 deploy = None
             live = deploy is not None and deploy.state != "done"
-            adopted = tagged == stamp and not live and await self._adopt(context, wanted, deploy, seen)
+            adopted = tagged == stamp and not live and await self._adopt(context, wanted, deploy, seen, broken=broken)
             if not adopted:
                 if not live and deploy is not None:  # done, but what it made is gone
                     await context.world.revoke(machine)
@@ -43,14 +44,20 @@ class Hosts:
             await _moved(context, wanted, MachineState.ACTIVE)
         return {"adopted": adopted, "asset_tag": str(stamp), "on": True}
 
-    async def _adopt(self, context: Context, wanted: HostInputs, deploy: DeploySeen | None, seen: MachineSeen) -> bool:
+    async def _adopt(
+        self, context: Context, wanted: HostInputs, deploy: DeploySeen | None, seen: MachineSeen, *, broken: bool
+    ) -> bool:
         """Whether the machine carries exactly this host already; it is started if it was off.
+
+        ``broken``: its last deploy failed. Off after that, and never up before, it has nothing that could answer.
 
         Raises:
             PermanentError: it was made before and does not answer now; writing over it might lose a good host.
         """
         machine, host, stamp = machine_at(context, wanted), host_at(wanted), stamp_of(wanted)
         made = await made_before(context, stamp)
+        if broken and not made and not seen.on:
+            return False
         if not seen.on:
             await context.world.start(machine)
         budgets = context.run.budgets
