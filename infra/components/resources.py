@@ -5,6 +5,7 @@ from typing import Any
 import pulumi
 
 from pachon.model.hardware import ResourceInputs
+from pachon.model.packing import DETAIL, pack, unpack
 from pachon.model.stack_documents import ResourceFacts
 
 VERSION = "0.1.0"
@@ -14,8 +15,8 @@ VERSION = "0.1.0"
 class Declared(pulumi.CustomResource):
     """A machine, host, network or volume, named by its address."""
 
-    seen: pulumi.Output[dict[str, Any]]
-    """What its provider observed."""
+    detail: pulumi.Output[str]
+    """All properties but address and generation, packed, and among them what the provider has seen."""
     generation: pulumi.Output[str]
 
     def __init__(self, declared: ResourceInputs, *, opts: pulumi.ResourceOptions) -> None:
@@ -24,7 +25,7 @@ class Declared(pulumi.CustomResource):
         super().__init__(
             declared.kind.value,
             declared.address,
-            {**declared.inputs, "seen": None},
+            pack(declared.inputs),
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=VERSION)),
         )
 
@@ -33,10 +34,11 @@ class Declared(pulumi.CustomResource):
         """The resource as ``ResourceFacts``, once it is there."""
         declared = self.declared
 
-        def gathered(seen: dict[str, Any] | None) -> dict[str, Any]:
+        def gathered(detail: str | None) -> dict[str, Any]:
+            seen = unpack({DETAIL: detail}).get("seen") if detail else None
             facts = {**declared.inputs, "seen": seen or {}}
             return ResourceFacts(address=declared.address, generation=declared.generation, facts=facts).model_dump(
                 mode="json"
             )
 
-        return self.seen.apply(gathered)
+        return self.detail.apply(gathered)

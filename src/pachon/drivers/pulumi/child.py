@@ -24,6 +24,7 @@ from pachon.errors import PachonError, PermanentError, RefusedError
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility
 from pachon.model.hardware import ImageFacts
+from pachon.model.packing import unpack
 from pachon.processes import run_group
 
 Verb = Literal["preview", "up", "refresh", "destroy", "import", "export"]
@@ -247,7 +248,7 @@ def _exported(deployment: Any) -> tuple[Exported, ...]:
             kind=resource["type"],
             address=address_of(resource["urn"]),
             generation=str(resource.get("inputs", {}).get("generation", "")),
-            inputs=resource.get("inputs", {}),
+            inputs=unpack(resource.get("inputs", {})),
         )
         for resource in (deployment or {}).get("resources") or []
         if resource["type"].startswith("pachon:") and not resource["type"].startswith("pachon:components:")

@@ -279,6 +279,8 @@ class Engine:
             VARIABLE: str(run_file),
             "PULUMI_BACKEND_URL": self._backend or f"file://{_folder(self.state / 'pulumi')}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(self.state)),
+            "OTEL_SDK_DISABLED": "true",
+            "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_HOME": str(_folder(self.state / "pulumi" / "home")),
             "PULUMI_SKIP_CHECKPOINTS": "true",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pachon.drivers.pulumi.answers import Change, Failure, PlannedAction, Verb
+from pachon.model.packing import unpack
 
 if TYPE_CHECKING:
     from pulumi.automation.events import EngineEvent, StepEventMetadata
@@ -63,8 +64,8 @@ class Listener:
         verb = _VERBS.get(op, "unknown")
         if known is not None and known.verb != "none" and verb == "none":
             return  # a refresh's "none" after what was found
-        old = dict(metadata.old.inputs or {}) if metadata.old is not None else {}
-        new = dict(metadata.new.inputs or {}) if metadata.new is not None else {}
+        old = unpack(metadata.old.inputs or {}) if metadata.old is not None else {}
+        new = unpack(metadata.new.inputs or {}) if metadata.new is not None else {}
         self.planned[address] = PlannedAction(
             address=address,
             kind=metadata.type,
