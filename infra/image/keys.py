@@ -85,7 +85,12 @@ def _files(paths: Iterable[Path]) -> list[str]:
     found = []
     for path in sorted(set(paths)):
         if path.is_file() and not any(part in NOT_BAKED for part in path.parts[-6:]):
-            name = "/".join(path.parts[-3:])
+            name = _name(path)
             mode = "x" if path.stat().st_mode & 0o100 else "-"
             found.append(f"{name} {mode} {hashlib.sha256(path.read_bytes()).hexdigest()}")
     return found
+
+
+def _name(path: Path) -> str:
+    """The file's name in the checkout, the same in every checkout."""
+    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else "/".join(path.parts[-3:])

@@ -1,6 +1,9 @@
 """What makes an image be baked anew, and what must not."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from infra.image import recipe
 from infra.image.keys import PLAYBOOKS, Keys, keys, roles_beyond_server
+from pachon.places import CHECKOUT
 
 
 @pytest.fixture
@@ -67,3 +71,17 @@ def test_flavours_are_the_server_and_more() -> None:
     for flavour, roles in recipe.FLAVOURS.items():
         assert roles[: len(recipe.FLAVOURS["server"])] == recipe.FLAVOURS["server"]
         assert roles == (*recipe.FLAVOURS["server"], *roles_beyond_server(flavour))
+
+
+def test_another_checkout_of_the_same_sources_has_the_same_keys(tmp_path: Path) -> None:
+    for name in ("infra", "playbooks", "src", "ansible.cfg"):
+        source, target = CHECKOUT / name, tmp_path / "elsewhere" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    program = "from infra.image.keys import keys; print([keys('server'), keys('switch')])"
+    environment = {"PYTHONPATH": f"{tmp_path / 'elsewhere' / 'src'}:{tmp_path / 'elsewhere'}", "PATH": os.defpath}
+    argv = [sys.executable, "-c", program]
+    said = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == str([keys("server"), keys("switch")])
