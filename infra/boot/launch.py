@@ -155,15 +155,27 @@ def is_running(state: Path, site_name: str) -> bool:
 
 
 def _running(place: Path) -> psutil.Process | None:
-    """The living service of this folder: pid and command line must both fit, since pids are used again."""
+    """The living service of this folder: the one noted there or, where the note is lost, the one that runs for it."""
     try:
-        told = json.loads((place / "service.json").read_text())
-        process = psutil.Process(int(told["pid"]))
+        noted = int(json.loads((place / "service.json").read_text())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        noted = 0
+    for number in (noted, *psutil.pids()):
+        process = _serving(number, place) if number else None
+        if process is not None:
+            return process
+    return None
+
+
+def _serving(number: int, place: Path) -> psutil.Process | None:
+    """The process of that number, if its command line is that of this folder's service: pids are used again."""
+    try:
+        process = psutil.Process(number)
         arguments = process.cmdline()
-    except (OSError, ValueError, KeyError, psutil.Error):
+        ours = "infra.boot.service" in arguments and str(place / "settings.json") in arguments
+        return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
         return None
-    ours = "infra.boot.service" in arguments and str(place / "settings.json") in arguments
-    return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
 
 
 async def _is_right(running: psutil.Process, settings: Settings, place: Sequence[str], socket: Path) -> bool:

@@ -339,6 +339,8 @@ def test_a_killed_service_comes_back_and_a_deploy_in_the_middle_continues(bench:
         await ensured(bench, events)
         assert events[-1].state == "unchanged"
         assert pid_of(bench) == pid
+        (bench.settings.folder / "service.json").unlink()
+        assert launch.is_running(bench.state, "base"), "a lost note does not make two services of one"
         os.kill(pid, signal.SIGKILL)
         server.patience = 30
         keys = asyncio.create_task(asyncio.to_thread(lambda: server.post("host-keys", public_keys=[new_key(tmp_path)])))
