@@ -20,6 +20,7 @@ from pachon.processes.holder import Holder, proven_dead, this_process
 from pachon.store.database import Store, aware
 from pachon.store.tables import leases, runs
 
+TOKENS_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 LIFETIME = timedelta(minutes=2)
 """How long a lease outlives its last heartbeat, for controllers that cannot look at the holder's processes."""
 
@@ -65,7 +66,7 @@ def acquire(store: Store, site: str, *, facility: str, command: str, run_id: str
     holder = this_process()
     with store.transaction() as connection:
         row = connection.execute(select(leases).where(leases.c.site == site)).one_or_none()
-        token, took_over = 1, ""
+        token, took_over = _first_token(now), ""
         if row is not None:
             token = row.fencing_token + 1
             if row.released_at is None:
@@ -96,6 +97,11 @@ def acquire(store: Store, site: str, *, facility: str, command: str, run_id: str
             )
         )
     return Lease(site=site, run_id=run_id, fencing_token=token, took_over=took_over)
+
+
+def _first_token(now: datetime) -> int:
+    """A token above all that a store which was lost has given: one a run, and no run is over in a second."""
+    return max(1, int((now - TOKENS_SINCE).total_seconds()))
 
 
 def _take_over(connection: Connection, row: Row[tuple[object, ...]], now: datetime) -> str:
