@@ -113,6 +113,26 @@ def test_reader_that_goes_away_is_no_error() -> None:
     assert done.stderr == ""
 
 
+def test_an_answer_that_cannot_be_written_is_one_line_and_status_1() -> None:
+    command = [sys.executable, "-c", "from pachon.cli.main import main; main()", "inventory", "--list", "--planned"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: the answer cannot be written: No space left on device\n"
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("option", ["--facility", "--site"])
+def test_an_option_that_was_given_empty_does_not_mean_the_default(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([option, "", "host", "list"]) == 2
+    assert main.run(["host", "list", f"{option}="]) == 2
+    assert f"{option} is empty" in capsys.readouterr().err
+
+
 def test_partial_failure_names_each_part_with_its_cure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,12 +160,21 @@ def example(*commands: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {command}" for command in commands)
 
 
+def _refuse_empty(ctx: typer.Context, name: str, value: str) -> None:
+    """An option that was given and says nothing is a shell variable that is not set, and would mean something else."""
+    source = ctx.get_parameter_source(name)
+    if not value and source is not None and source.name == "COMMANDLINE":
+        raise UsageError(f"--{name} is empty", cure=f"give it a name, or leave --{name} out")
+
+
 def _keep_facility(ctx: typer.Context, value: str) -> None:
+    _refuse_empty(ctx, "facility", value)
     call = ctx.ensure_object(Call)
     call.facility_name = value or call.facility_name
 
 
 def _keep_site(ctx: typer.Context, value: str) -> None:
+    _refuse_empty(ctx, "site", value)
     call = ctx.ensure_object(Call)
     call.site_name = value or call.site_name
 

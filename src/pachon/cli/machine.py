@@ -139,7 +139,7 @@ def power(
     host = _carried(facility, active=True).get(machine.serial, "")
     if host and action in {Switch.OFF, Switch.RESET} and not yes:
         raise RefusedError(
-            f"machine {machine.serial} carries the active host {host!r}", cure=f"add --yes to {action.value} it anyway"
+            f"machine {machine.serial} carries the active host {host!r}", cure="add --yes to do it anyway"
         )
     before, after = asyncio.run(_switch(facility, machine, action, force=force))
     value = {"machine": machine.serial, "host": host or None, "action": action, "before": before, "after": after}

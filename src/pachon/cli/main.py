@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -102,6 +103,8 @@ def _root(
 
 def main() -> None:
     """Run the command line of this process and end it with the command's exit code."""
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  open for as long as the process
     sys.exit(run(sys.argv[1:]))
 
 
@@ -114,6 +117,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stderr.write(f"error: the answer cannot be written: {error.strerror}\n")
+        return int(ExitCode.FAILED)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what was begun is finished or taken up again by the next run\n")
         return INTERRUPTED
