@@ -24,7 +24,8 @@ def _port(site: Site, cable: Cable, address: str) -> Iterator[Note]:
             yield Note(address, wrong, near(cable.port, names, otherwise=otherwise), "port")
         elif names and cable.port == names[0]:
             wrong = f"the port {cable.port} of {cable.switch} is the NIC that it boots over"
-            yield Note(address, wrong, "cable it to an unmanaged switch, and this cable to another port", "port")
+            cure = "cable it to an unmanaged switch, and this cable to another port"
+            yield Note(address, wrong, cure, "port", missing=cable.switch)
     else:
         cure = near(cable.switch, [*unmanaged, *machines], otherwise="name an unmanaged switch or a machine's serial")
         yield Note(address, f"there is no switch {cable.switch!r} at {site.name}", cure, "switch", missing=cable.switch)
@@ -113,4 +114,5 @@ def machines(facility: Facility) -> Iterator[Note]:
                 yield Note(address, wrong, "cable it to an unmanaged switch in cables.csv", missing=machine.serial)
             elif end not in unmanaged and end in site.machine_by_serial:
                 wrong = f"its first NIC {boot}, which it boots over, is cabled to the switch machine {end}"
-                yield Note(address, wrong, "cable it to an unmanaged switch: those are the management segment")
+                cure = "cable it to an unmanaged switch: those are the management segment"
+                yield Note(address, wrong, cure, missing=machine.serial)

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pachon.checks.notes import Claim, Note, contested, near, subject
 from pachon.model.facility import Facility, Machine, Site, StoragePool
 
+SYSTEM = frozenset({"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr"})
+"""Folders of the operating system: nothing of ours is mounted on them or in them."""
+WHOLE = frozenset({"/home", "/tmp", "/var", "/var/lib", "/var/lib/pachon", "/var/log"})
+"""Folders that may hold a mount and may not be one."""
+
 
 def capacity_gib(pool: StoragePool, machine: Machine) -> int:
     """Space of a pool: all of its disks, or what can be kept twice on different ones."""
@@ -43,6 +48,9 @@ def _volumes(site: Site, pools: dict[str, StoragePool], space_gib: dict[str, int
             wrong = f"there is no storage pool {volume.pool!r} at {site.name}"
             yield Note(address, wrong, cure, "pool", missing=volume.pool)
             continue
+        if volume.mount in WHOLE or volume.mount.split("/")[1] in SYSTEM:
+            wrong = f"the mount {volume.mount} would hide a part of the operating system"
+            yield Note(address, wrong, "mount it below /srv, or in a folder of its own", "mount")
         mounts.append(Claim((pool.host, volume.mount), address, "mount"))
         used[volume.pool] += volume.size_gib
         space = space_gib.get(volume.pool)

@@ -49,6 +49,8 @@ class Document:
 def read_bytes(path: Path, shown: str, complaints: list[Complaint]) -> bytes | None:
     """Content of a file of the definition, or None with a complaint."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError("it is no file")
         if path.is_file() and path.stat().st_size > MOST_BYTES:
             raise OSError(f"it has more than {MOST_BYTES >> 20} MiB")
         return path.read_bytes()

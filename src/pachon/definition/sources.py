@@ -66,7 +66,7 @@ class SiteSources:
     @property
     def broken(self) -> set[str]:
         """Names of what was left out."""
-        lost = self.site.broken | self.machines.broken
+        lost = self.site.broken | self.machines.broken | self.nics.broken | self.disks.broken
         if any(not table.rows and table.complaints for table in (self.machines, self.nics, self.disks)):
             lost |= {EVERYTHING}
         return lost

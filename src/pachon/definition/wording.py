@@ -28,6 +28,8 @@ NUMBER_WITH_UNIT = re.compile(r"\s*([0-9]{1,12})(\.[0-9]+)?\s*([A-Za-z/]{1,12})\
 
 def shown(value: object) -> str:
     """A value as it can be put into a sentence: short, on one line, without control characters."""
+    if value is None or isinstance(value, bool):
+        return "empty" if value is None else str(value).lower()
     text = repr(value) if not isinstance(value, (dict, list, tuple)) else type(value).__name__
     text = text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."
@@ -110,6 +112,13 @@ def _pattern(fault: _Fault) -> tuple[str, str]:
     return f"{fault.name} is {shown(fault.value)}", f"write {WHAT_MATCHES.get(pattern, f'text that matches {pattern}')}"
 
 
+def _too_few(fault: _Fault) -> tuple[str, str]:
+    least = f"it has at least {fault.context['min_length']}"
+    return f"{fault.name} has {fault.context['actual_length']} entries", f"{least}: {fault.description}".removesuffix(
+        ": "
+    )
+
+
 def _saying(what: str, right: str) -> Telling:
     """Tells with fixed words, ``{description}``, ``{ge}`` and the like filled in."""
 
@@ -135,7 +144,7 @@ TELLINGS: dict[str, Telling] = {
     "string_pattern_mismatch": _pattern,
     "string_too_long": _saying(", which is too long", "it has at most {max_length} characters"),
     "string_type": _saying(", which is no text", "write text (in quotes if need be): {description}"),
-    "too_short": _saying(", which is too few", "it has at least {min_length}: {description}"),
+    "too_short": _too_few,
     **dict.fromkeys(_NUMBER_TYPES, _number),
     **dict.fromkeys(("list_type", "tuple_type"), _saying(", which is no list", "write a list: {description}")),
     **dict.fromkeys(_MAPPING_TYPES, _saying(", which is no mapping", "write 'key: value' lines")),

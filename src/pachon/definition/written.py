@@ -16,7 +16,7 @@ GROUP = r"^[a-z][a-z0-9_]{0,39}$"
 GROUP_OR_NONE = r"^([a-z][a-z0-9_]{0,39})?$"
 SERIAL = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,38}[A-Za-z0-9])?$"
 PORT_NAME = r"^[A-Za-z][A-Za-z0-9]{0,14}$"
-MAC = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
+MAC = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"
 DOMAIN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$"
 PORT = r"^(tcp|udp)/[1-9][0-9]{0,4}$"
 FINGERPRINT = r"^([0-9a-f]{64})?$"
@@ -32,7 +32,7 @@ WHAT_MATCHES: dict[str, str] = {
     GROUP_OR_NONE: "lower-case letters, digits and underscores, beginning with a letter, or nothing",
     SERIAL: "letters, digits and hyphens, at most 40",
     PORT_NAME: "a letter, then letters and digits, at most 15, such as eth0 or swp1",
-    MAC: "six pairs of lower-case hexadecimal digits with colons, such as 02:18:00:00:01:00",
+    MAC: "six pairs of lower-case hexadecimal digits with colons, the second digit even, such as 02:18:00:00:01:00",
     DOMAIN: "a DNS domain in lower case with at least one dot, such as lab.pachon.test",
     PORT: "a protocol and a port, such as tcp/22 or udp/53",
     FINGERPRINT: "64 lower-case hexadecimal digits, or nothing",
