@@ -6,14 +6,17 @@ Order: leases, images, hardware, boot services, then all sites side by side (``s
 import asyncio
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
-from pachon import places
+from infra.toolchain import programs
+from pachon import bmcs, places
 from pachon.drivers.pulumi import Engine, Stack, StackResult
 from pachon.drivers.run_file import SiteAccess
+from pachon.errors import UsageError
 from pachon.events import Recorder
 from pachon.ground import Ground, Images
 from pachon.ground import of as ground_of
@@ -121,7 +124,6 @@ def hardware_of(
 ) -> SiteHardware:
     """The hardware layer of a site; without a lease it can only look and preview."""
     from infra.boot import launch
-    from infra.toolchain import programs
 
     facts = {
         flavour: ImageFacts(
@@ -160,6 +162,11 @@ def up(order: Order, progress: Progress) -> UpReport:
         RefusedError: something would be destroyed that was not approved; says what and how to approve it.
         PachonError: a stage failed as a whole (what fails on one machine is in the report).
     """
+    ground = ground_of(order.facility)
+    if ground.kind == "racks":
+        for site in order.sites:
+            bmcs.password(order.state, site.name)  # before any effect: without it no machine can be spoken to
+    programs.find("pulumi")
     order.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(order.state / "store.db")
     with ExitStack() as stack:
@@ -175,7 +182,7 @@ def up(order: Order, progress: Progress) -> UpReport:
             if lease.took_over:
                 message = f"took over from run {lease.took_over}, whose process is gone"
                 recorder(Event("lease", lease.site, "done", message))
-        run = Run(order=order, ground=ground_of(order.facility), recorder=recorder, store=store, leases=leases)
+        run = Run(order=order, ground=ground, recorder=recorder, store=store, leases=leases)
         return asyncio.run(_up(run))
 
 
@@ -190,6 +197,7 @@ async def _up(run: Run) -> UpReport:
     await run.ground.up(order.state, run.recorder)
     await _boot_services(run)
     sites = [run.at(site) for site in order.sites if site.active_hosts or _stands(run.store, site)]
+    refuse_unknown(order.destroy, {address for site in sites for address in site.addresses()})
     await asyncio.gather(*(site.carry_out() for site in sites))
     changes = _count(result for site in sites for result in site.results.values())
     if removed := sum(len(site.destroyed) for site in sites):
@@ -206,6 +214,20 @@ async def _up(run: Run) -> UpReport:
         seconds=round(time.monotonic() - began, 1),
         seconds_by_stage=run.recorder.seconds(),
     )
+
+
+def refuse_unknown(approved: Iterable[str], known: Collection[str]) -> None:
+    """Nothing, if every approval is for something that is defined or was made.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for address in sorted(set(approved) - set(known)):
+        near = get_close_matches(address, list(known), n=3)
+        raise UsageError(
+            f"there is nothing to destroy at {address!r}",
+            cure=f"did you mean {' or '.join(near)}?" if near else "an address is such as base/host/base-batch01",
+        )
 
 
 def _stands(store: Store, site: Site) -> bool:
@@ -270,24 +292,25 @@ def down(facility: Facility, *, state: Path, command: str, progress: Progress) -
         RefusedError: the facility stands on racks.
         LeaseHeldError: somebody is writing.
     """
-    if not state.exists():
-        asyncio.run(ground_of(facility).down(state, progress))
+    ground = ground_of(facility)
+    if ground.kind == "racks" or not state.exists():
+        asyncio.run(ground.down(state, progress))
         return False
     store = open_store(state / "store.db")
     with ExitStack() as stack:
         stack.callback(store.close)
         for site in sorted(facility.sites, key=lambda site: site.name):
             stack.enter_context(hold(store, site.name, facility=facility.name, command=command))
-        asyncio.run(_down(facility, state, progress))
+        asyncio.run(_down(facility, ground, state, progress))
     shutil.rmtree(state, ignore_errors=True)
     return True
 
 
-async def _down(facility: Facility, state: Path, progress: Progress) -> None:
+async def _down(facility: Facility, ground: Ground, state: Path, progress: Progress) -> None:
     from infra.boot import launch
 
     progress(Event("boot", "", "started", "stopping boot services"))
     for site in facility.sites:
         await launch.stop(state, site.name)
     progress(Event("boot", "", "done", "boot services are stopped"))
-    await ground_of(facility).down(state, progress)
+    await ground.down(state, progress)

@@ -35,7 +35,9 @@ async def preview(
     stands = await hardware(facility, state)
     if look and not stands.reachable:
         look = False
-        notes.append(f"the {stands.kind} is {stands.condition}: this plan trusts what was last recorded")
+        notes.append(
+            f"{stands.kind}: {stands.condition}; nothing was looked at, this plan trusts what was last recorded"
+        )
     try:
         for site in sites:
             there = standing(store, site.name)

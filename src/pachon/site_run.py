@@ -81,6 +81,11 @@ class SiteRun:
             if name not in todo:
                 self.progress(Event(name, self.site.name, "unchanged", self._why_skipped(name)))
 
+    def addresses(self) -> set[str]:
+        """Everything that is defined here or may stand by our doing."""
+        defined = {each.address for resources in self.hardware.resources.values() for each in resources}
+        return defined | {entry.address for entry in standing(self.hardware.store, self.site.name)}
+
     def _is_current(self, name: StackName) -> bool:
         kept = self.hardware.receipt_of(name)
         if kept is None:
@@ -160,7 +165,13 @@ class SiteRun:
             self._take(name, result)
 
         # Volumes need their hosts and segments their switches; hosts do not need the segments to be deployed.
-        await asyncio.gather(one("network"), one("compute"))
+        # What moves from one stack to the other has to be gone there before it is made here.
+        if _moves(planned.get("compute", ()), planned.get("network", ())):
+            await one("compute")
+        elif _moves(planned.get("network", ()), planned.get("compute", ())):
+            await one("network")
+        done = set(self.results)
+        await asyncio.gather(*(one(name) for name in ("network", "compute") if name not in done))
         await one("storage")
 
     def _take(self, name: StackName, result: StackResult) -> None:
@@ -220,6 +231,12 @@ def refuse_unapproved(destroyed: Mapping[str, str], approved: Iterable[str]) -> 
 def text_of(counts: Mapping[str, int]) -> str:
     """Counts of verbs for people."""
     return ", ".join(f"{number} {verb}" for verb, number in sorted(counts.items()) if number) or "nothing"
+
+
+def _moves(away: Iterable[PlannedAction], here: Iterable[PlannedAction]) -> bool:
+    """Whether an address is deleted by the one and created by the other."""
+    created = {action.address for action in here if action.verb == "create"}
+    return any(action.verb == "delete" and action.address in created for action in away)
 
 
 def _verbs(actions: Iterable[PlannedAction]) -> dict[str, int]:

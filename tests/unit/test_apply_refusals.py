@@ -1,0 +1,73 @@
+"""What ``up`` and ``down`` refuse before anything happens."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pachon import apply
+from pachon.definition import find, load
+from pachon.drivers.pulumi import PlannedAction
+from pachon.errors import MissingError, RefusedError, UsageError
+from pachon.ground import standing
+from pachon.model.facility import Facility
+from pachon.progress import silent
+from pachon.site_run import _moves, refuse_unapproved
+
+
+@pytest.fixture(scope="module")
+def rubin() -> Facility:
+    return load(find("rubin"))
+
+
+def order(facility: Facility, state: Path) -> apply.Order:
+    return apply.Order(
+        facility=facility, state=state, cache=state.parent / "cache", command="pachon up", sites=facility.sites
+    )
+
+
+def test_racks_are_not_spoken_to_before_their_bmc_passwords_were_supplied(rubin: Facility, tmp_path: Path) -> None:
+    state = tmp_path / "rubin"
+    with pytest.raises(MissingError, match="password") as refused:
+        apply.up(order(rubin, state), silent)
+    assert "bmc-" in refused.value.cure
+    assert not state.exists()
+
+
+def test_hosts_on_racks_are_not_dialled_before_their_bmc_passwords_were_supplied(
+    rubin: Facility, tmp_path: Path
+) -> None:
+    with pytest.raises(MissingError, match="stands on racks"):
+        asyncio.run(standing(rubin, tmp_path / "rubin"))
+
+
+def test_racks_are_not_taken_down_by_a_command_and_nothing_is_stopped_first(rubin: Facility, tmp_path: Path) -> None:
+    state = tmp_path / "rubin"
+    state.mkdir()
+    (state / "kept").touch()
+    with pytest.raises(RefusedError, match="is for labs"):
+        apply.down(rubin, state=state, command="pachon down", progress=silent)
+    assert (state / "kept").exists()
+
+
+def test_an_approval_for_what_is_not_there_is_refused_with_the_nearest_address() -> None:
+    with pytest.raises(UsageError, match="nothing to destroy") as refused:
+        apply.refuse_unknown({"base/host/base-batch1"}, {"base/host/base-batch01", "base/host/base-adm01"})
+    assert "base/host/base-batch01" in refused.value.cure
+    apply.refuse_unknown({"base/host/base-adm01"}, {"base/host/base-adm01"})
+
+
+def test_destruction_names_all_that_was_not_approved_but_records_of_machines() -> None:
+    with pytest.raises(RefusedError) as refused:
+        refuse_unapproved({"b/host/a": "delete", "b/host/b": "replace", "b/machine/M": "delete"}, {"b/host/a"})
+    assert "b/host/b (replace)" in str(refused.value)
+    assert "--destroy b/host/b" in refused.value.cure
+    assert "machine" not in str(refused.value)
+
+
+def test_what_moves_between_stacks_is_seen() -> None:
+    gone = PlannedAction(address="b/host/a", kind="k", verb="delete", reason="")
+    made = PlannedAction(address="b/host/a", kind="k", verb="create", reason="")
+    assert _moves([gone], [made])
+    assert not _moves([made], [gone])
+    assert not _moves([gone], [gone])
