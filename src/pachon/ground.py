@@ -159,8 +159,7 @@ async def hardware(facility: Facility, state: Path) -> Stands:
     """What stands behind the facility's hardware tables on this machine."""
     stands_on = of(facility)
     if stands_on.kind == "racks":
-        known = any((state / "secrets").glob("bmc-*"))
-        return Stands("racks", "" if known else "without a password for its BMCs here", reachable=known)
+        return Stands("racks", "", reachable=True)
     if stands_on.kind == "twin":
         detours = stands_on.endpoints
         return Stands("twin", "up" if detours else "down", reachable=bool(detours), detours=detours)
@@ -178,11 +177,6 @@ async def standing(facility: Facility, state: Path) -> Stands:
         MissingError: the emulated hardware is not up, so whoever answered at its addresses would be a stranger.
     """
     stands = await hardware(facility, state)
-    if not stands.reachable and stands.kind == "racks":
-        raise MissingError(
-            f"facility {facility.name!r} stands on racks, and the passwords of its BMCs are not here",
-            cure=f"put each site's into {state / 'secrets'}/bmc-SITE, mode 0600",
-        )
     if not stands.reachable:
         raise MissingError(
             f"the {stands.kind} of {facility.name!r} is {stands.condition}", cure="'pachon lab up' builds its hardware"

@@ -7,7 +7,7 @@ from typing import Literal
 from pachon.apply import hardware_of
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
-from pachon.ground import hardware
+from pachon.ground import Stands, hardware
 from pachon.ground import of as ground_of
 from pachon.layers.hardware import SiteHardware
 from pachon.model.facility import Facility, Site
@@ -33,11 +33,9 @@ async def preview(
     actions: list[Action] = []
     notes: list[str] = list(ground.lacks)
     stands = await hardware(facility, state)
-    if look and not stands.reachable:
+    if look and (reason := trusting(stands, state)):
         look = False
-        notes.append(
-            f"{stands.kind}: {stands.condition}; nothing was looked at, this plan trusts what was last recorded"
-        )
+        notes.append(f"{reason}: this plan trusts what was last recorded")
     try:
         for site in sites:
             there = standing(store, site.name)
@@ -58,6 +56,15 @@ async def preview(
     finally:
         store.close()
     return plan_of(facility.name, actions, notes)
+
+
+def trusting(stands: Stands, state: Path) -> str:
+    """Why the world is not looked at, for people; empty if it can be."""
+    if not stands.reachable:
+        return f"the {stands.kind} is {stands.condition}"
+    if stands.kind == "racks" and not any((state / "secrets").glob("bmc-*")):
+        return "no BMC password of these racks is here"
+    return ""
 
 
 async def _stack(hardware: SiteHardware, site: Site, name: StackName, *, look: bool) -> tuple[list[Action], list[str]]:

@@ -1,6 +1,5 @@
 """What ``up`` and ``down`` refuse before anything happens."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,9 @@ from pachon import apply
 from pachon.definition import find, load
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import MissingError, RefusedError, UsageError
-from pachon.ground import standing
+from pachon.ground import Stands
 from pachon.model.facility import Facility
+from pachon.planning import trusting
 from pachon.progress import silent
 from pachon.site_run import _moves, refuse_unapproved
 
@@ -34,11 +34,13 @@ def test_racks_are_not_spoken_to_before_their_bmc_passwords_were_supplied(rubin:
     assert not state.exists()
 
 
-def test_hosts_on_racks_are_not_dialled_before_their_bmc_passwords_were_supplied(
-    rubin: Facility, tmp_path: Path
-) -> None:
-    with pytest.raises(MissingError, match="stands on racks"):
-        asyncio.run(standing(rubin, tmp_path / "rubin"))
+def test_a_plan_for_racks_looks_at_nothing_before_their_bmc_passwords_were_supplied(tmp_path: Path) -> None:
+    state = tmp_path / "rubin"
+    assert trusting(Stands("racks", "", reachable=True), state).startswith("no BMC password")
+    (state / "secrets").mkdir(parents=True)
+    (state / "secrets" / "bmc-base").touch()
+    assert trusting(Stands("racks", "", reachable=True), state) == ""
+    assert "the lab is down" in trusting(Stands("lab", "down", reachable=False), state)
 
 
 def test_racks_are_not_taken_down_by_a_command_and_nothing_is_stopped_first(rubin: Facility, tmp_path: Path) -> None:
