@@ -174,3 +174,15 @@ def test_a_host_dropped_from_the_definition_is_deleted(world: World, lease: Leas
     assert planned["base/host/base-h002"] == "delete"
     assert up(engine, smaller).changes == {"delete": 2, "none": 2}
     assert world.serial(2)["asset_tag"] == ""
+
+
+def test_a_replacement_whose_delete_fails_is_told_and_does_not_hold_up_the_run_for_ever(
+    world: World, lease: Lease
+) -> None:
+    asyncio.run(world.engine(lease).up(world.stack()))
+    world.settings(faults={"S0001": "its BMC does not answer"})
+    result = asyncio.run(world.engine(lease).up(world.stack(version=2)))
+    assert "base/host/base-h001" in {failure.address for failure in result.failures}
+    world.settings()
+    again = asyncio.run(world.engine(lease).up(world.stack(version=2), refresh=True))
+    assert again.failures == ()

@@ -4,6 +4,7 @@ Reads a request, carries it out by the Automation API with an inline program, wr
 dies with the controller: a thread watches for that.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -29,6 +30,8 @@ from pachon.processes import run_group
 
 Verb = Literal["preview", "up", "refresh", "destroy", "import", "export"]
 WATCH_SECONDS = 0.3
+STUCK_SECONDS = 10.0
+"""How long the engine may do nothing at all after the delete of a replacement failed."""
 
 
 class Request(Frozen):
@@ -96,11 +99,25 @@ def _die_with(parent: int, run_id: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _end_when_stuck(listener: Listener) -> None:
+    """End the CLI when it waits for what will never come: first kindly, so that it writes down what was done."""
+    import psutil
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        asked = time.monotonic()
+        while listener.stuck_seconds() < STUCK_SECONDS or time.monotonic() - asked < STUCK_SECONDS:
+            time.sleep(WATCH_SECONDS)
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+
+
 def _perform(request: Request) -> Answer:
     from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
     stack = _stack(request)
     listener = Listener()
+    threading.Thread(target=_end_when_stuck, args=(listener,), daemon=True).start()
     try:
         if request.leased and request.verb not in ("preview", "export"):
             _clear(request, stack)

@@ -1,5 +1,6 @@
 """Reads the engine's events into our values. Events are data from the engine; no screen text is parsed."""
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,20 @@ class Listener:
         self.outputs: dict[str, Any] = {}
         self.failed: dict[str, Failure] = {}
         self.said: list[str] = []
+        self._under_way: set[str] = set()
+        self._blocked = False
+        self._heard = time.monotonic()
+
+    def stuck_seconds(self) -> float:
+        """How long nothing has gone on, after the delete of a replacement failed; 0 while all is well.
+
+        The engine then waits for ever for the delete (seen with 3.250.0 under ``--continue-on-error``).
+        """
+        return time.monotonic() - self._heard if self._blocked and not self._under_way else 0.0
 
     def __call__(self, event: "EngineEvent") -> None:
         """Take in one event."""
+        self._follow(event)
         if event.resource_pre_event is not None:
             self._step(event.resource_pre_event.metadata)
         elif event.res_outputs_event is not None:
@@ -51,13 +63,24 @@ class Listener:
         elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
             self._diagnose(event.diagnostic_event.urn or "", event.diagnostic_event.message)
 
+    def _follow(self, event: "EngineEvent") -> None:
+        self._heard = time.monotonic()
+        if event.resource_pre_event is not None and _is_ours(event.resource_pre_event.metadata.type):
+            self._under_way.add(event.resource_pre_event.metadata.urn)
+        elif event.res_outputs_event is not None:
+            self._under_way.discard(event.res_outputs_event.metadata.urn)
+        elif event.res_op_failed_event is not None:
+            metadata = event.res_op_failed_event.metadata
+            self._under_way.discard(metadata.urn)
+            self._blocked |= _op(metadata) in _PARTS
+
     def actions(self) -> tuple[PlannedAction, ...]:
         """What was planned or done, without what failed, by address."""
         return tuple(self.planned[key] for key in sorted(self.planned) if key not in self.failed)
 
     def _step(self, metadata: "StepEventMetadata") -> None:
-        op = str(getattr(metadata.op, "value", metadata.op))
-        if not metadata.type.startswith(_OURS) or metadata.type.startswith(_COMPONENTS) or op in _PARTS:
+        op = _op(metadata)
+        if not _is_ours(metadata.type) or op in _PARTS:
             return
         address = address_of(metadata.urn)
         known = self.planned.get(address)
@@ -89,6 +112,15 @@ class Listener:
             self.failed[address] = Failure(address=address, error="PermanentError", message=text)
         else:
             self.said.append(text)
+
+
+def _op(metadata: "StepEventMetadata") -> str:
+    return str(getattr(metadata.op, "value", metadata.op))
+
+
+def _is_ours(kind: str) -> bool:
+    """Whether a resource of that type is carried out by our provider."""
+    return kind.startswith(_OURS) and not kind.startswith(_COMPONENTS)
 
 
 def address_of(urn: str) -> str:
