@@ -148,6 +148,14 @@ def firmware() -> Iterator[Floor]:
 
 
 async def _deployed(floor: Floor, number: int, *, media: bool = False) -> Deploy:
+    """The deploy when it is done; as the provider does, a machine that falls silent is booted once more."""
+    try:
+        return await _deployed_at_once(floor, number, media=media)
+    except TemporaryError:
+        return await _deployed_at_once(floor, number, media=media)
+
+
+async def _deployed_at_once(floor: Floor, number: int, *, media: bool) -> Deploy:
     deploy = await floor.client.deploy(floor.order(number))
     if media:
         await floor.boot(number, media=deploy.media_url)

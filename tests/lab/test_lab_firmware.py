@@ -1,6 +1,7 @@
 """Firmware machines, for real: UEFI over HTTP, from virtual media and from the disk's own boot loader, under QEMU."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -55,6 +56,11 @@ def _fat(path: Path, uki_file: Path) -> None:
     subprocess.run(["mcopy", "-i", str(path), str(uki_file), "::/EFI/BOOT/BOOTX64.EFI"], check=True)
 
 
+@pytest.mark.faults
+@pytest.mark.skipif(
+    os.environ.get("PACHON_FAULTS") != "all",
+    reason="'make faults' runs it; the copy of the lab in tests/e2e goes the same way, with its real images",
+)
 def test_http_boot_then_the_disk_s_own_loader_then_off(bench: Workbench, kernel: Path) -> None:
     disk = bench.machines / SERIAL / "disks" / "sda.img"
     table = "label: gpt\nsize=64MiB, type=uefi\n"
