@@ -240,8 +240,9 @@ def test_a_volume_with_data_goes_only_when_its_destruction_was_approved_by_name(
 
 def test_a_host_turns_away_a_writer_whose_token_is_older(world: World) -> None:
     inputs = declared(world, "storage", Kind.VOLUME).inputs
-    session = Session(run_file(world))
-    state = {"fencing_token": 99, "segments": {}, "volumes": {}, "addresses": []}
+    run = run_file(world)
+    session = Session(run)
+    state = {"fencing_token": run.fencing_token + 1, "segments": {}, "volumes": {}, "addresses": []}
     (world.folder / "hosts").mkdir()
     (world.folder / "hosts" / "base-h001.json").write_text(json.dumps(state))
     with pytest.raises(PermanentError, match="later run"):
