@@ -1,7 +1,6 @@
 """Firmware machines, for real: UEFI over HTTP, from virtual media and from the disk's own boot loader, under QEMU."""
 
 import asyncio
-import os
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ from tests.lab import labs, tiny, workbench
 from tests.lab.workbench import Workbench
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+LOST_TIMER = "kthread timer wakeup didn't happen"
+"""What a kernel says whose virtual processor QEMU left without its timer (seen once in about 30 boots)."""
 
 SERIAL = "T45N1"
 
@@ -56,11 +57,6 @@ def _fat(path: Path, uki_file: Path) -> None:
     subprocess.run(["mcopy", "-i", str(path), str(uki_file), "::/EFI/BOOT/BOOTX64.EFI"], check=True)
 
 
-@pytest.mark.faults
-@pytest.mark.skipif(
-    os.environ.get("PACHON_FAULTS") != "all",
-    reason="'make faults' runs it; the copy of the lab in tests/e2e goes the same way, with its real images",
-)
 def test_http_boot_then_the_disk_s_own_loader_then_off(bench: Workbench, kernel: Path) -> None:
     disk = bench.machines / SERIAL / "disks" / "sda.img"
     table = "label: gpt\nsize=64MiB, type=uefi\n"
@@ -73,7 +69,15 @@ def test_http_boot_then_the_disk_s_own_loader_then_off(bench: Workbench, kernel:
     uri = f"{bench.boot_url}/http/boot.efi"
     bench.set_boot(SERIAL, boot_source="UefiHttp", http_boot_uri=uri)
     bench.power_on(SERIAL)
-    said = bench.wait_console(SERIAL, "tiny.from=http")
+    try:
+        said = bench.wait_console(SERIAL, "tiny.from=http")
+    except AssertionError:
+        if LOST_TIMER not in bench.console(SERIAL):
+            raise
+        bench.force_off(SERIAL)
+        bench.set_boot(SERIAL, boot_source="UefiHttp", http_boot_uri=uri)
+        bench.power_on(SERIAL)
+        said = bench.wait_console(SERIAL, "tiny.from=http")
     bench.wait_off(SERIAL)
     said = bench.console(SERIAL)
     assert f"tiny: serial {SERIAL}" in said
