@@ -1,7 +1,8 @@
 """Ansible's view of a facility: what a dynamic inventory answers to ``--list``.
 
-Groups are those of the hosts, plus ``site_<site>`` and ``enclave_<enclave>``; hosts are reached on the management
-segment. ``python -m pachon.inventory`` is what ``inventory/hosts`` runs.
+Groups are those of the hosts, one for each role that every host has, plus ``site_<site>`` and ``enclave_<enclave>``;
+hosts are reached on the management segment, and their variables hold the arguments of their roles.
+``python -m pachon.inventory`` is what ``inventory/hosts`` runs.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from pachon import definition, places
+from pachon import definition, hostvars, places
 from pachon.errors import PachonError
 from pachon.model.facility import Facility, HostState
 
@@ -33,11 +34,13 @@ def group_of_enclave(enclave: str) -> str:
     return "enclave_" + enclave.replace("-", "_")
 
 
-def ansible(facility: Facility, *, planned: bool = False, ssh_config: Path | None = None) -> Json:
+def ansible(
+    facility: Facility, *, planned: bool = False, ssh_config: Path | None = None, state: Path | None = None
+) -> Json:
     """Groups with their hosts and, under ``_meta``, each host's variables, as ``ansible-inventory`` reads them.
 
     Hosts that are only planned are left out unless ``planned``. ``ssh_config`` is the file that ``ssh -F`` takes for
-    this facility's keys and certificates.
+    this facility's keys and certificates, ``state`` the folder where roles find their secrets.
     """
     groups: defaultdict[str, list[str]] = defaultdict(list)
     variables: dict[str, Json] = {}
@@ -46,7 +49,7 @@ def ansible(facility: Facility, *, planned: bool = False, ssh_config: Path | Non
         for host in site.hosts:
             if host.state is HostState.PLANNED and not planned:
                 continue
-            for group in (*host.groups, group_of_site(site.name), group_of_enclave(host.enclave)):
+            for group in (*hostvars.EVERY_HOST, *host.groups, group_of_site(site.name), group_of_enclave(host.enclave)):
                 groups[group].append(host.name)
             variables[host.name] = {
                 "ansible_host": str(machines[host.machine].management_address),
@@ -55,14 +58,23 @@ def ansible(facility: Facility, *, planned: bool = False, ssh_config: Path | Non
                 "pachon_enclave": host.enclave,
                 "pachon_machine": host.machine,
                 "pachon_site": site.name,
+                **hostvars.of(facility, host),
             }
     shared: Json = {"ansible_user": AUTOMATION_USER, "ansible_python_interpreter": INTERPRETER}
     if ssh_config is not None:
         shared["ansible_ssh_common_args"] = f"-F {ssh_config}"
+    if state is not None:
+        shared["pachon_state"] = str(state)
     listing: Json = {group: {"hosts": sorted(groups[group])} for group in sorted(groups)}
     listing["all"] = {"children": sorted([*groups, "ungrouped"])}
     listing["_meta"] = {"hostvars": {name: {**shared, **variables[name]} for name in sorted(variables)}}
     return listing
+
+
+def of_state(facility: Facility, state: Path, *, planned: bool = False) -> Json:
+    """The listing with what is in the facility's state folder: how to log in, where secrets are."""
+    ssh_config = state / "ssh_config"
+    return ansible(facility, planned=planned, ssh_config=ssh_config if ssh_config.is_file() else None, state=state)
 
 
 def variables_of(listing: Json, host: str) -> Json:
@@ -74,8 +86,7 @@ def variables_of(listing: Json, host: str) -> Json:
 
 def _answer(arguments: argparse.Namespace) -> Json:
     facility = definition.load(definition.find(os.environ.get("PACHON_FACILITY") or "lab"))
-    ssh_config = places.state(facility.name) / "ssh_config"
-    listing = ansible(facility, ssh_config=ssh_config if ssh_config.is_file() else None)
+    listing = of_state(facility, places.state(facility.name))
     return listing if arguments.host is None else variables_of(listing, arguments.host)
 
 

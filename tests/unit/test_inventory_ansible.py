@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pachon.definition import find, load
+from pachon.hostvars import EVERY_HOST, of
 from pachon.inventory import ansible, main
 from pachon.places import CHECKOUT
 
@@ -33,10 +34,20 @@ def test_inventory_groups_hosts_by_role_site_and_enclave() -> None:
     assert hosts(listing, "batch") == ["one-batch01", "one-batch02"]
     assert hosts(listing, "enclave_backbone") == ["one-stor01"]
     assert len(hosts(listing, "site_one")) == 5
+    assert {len(hosts(listing, role)) for role in EVERY_HOST} == {5}
+
+
+def test_inventory_tells_each_host_the_arguments_of_its_roles() -> None:
+    facility = load(SMALL)
+    told = variables(ansible(facility))
+    for host in facility.hosts:
+        if host.name in told:
+            assert told[host.name].items() >= of(facility, host).items()
 
 
 def test_inventory_reaches_hosts_on_the_management_segment() -> None:
-    assert variables(ansible(load(SMALL)))["one-stor01"] == {
+    told = variables(ansible(load(SMALL)))["one-stor01"]
+    assert {key: value for key, value in told.items() if key.startswith(("ansible_", "pachon_"))} == {
         "ansible_host": "198.19.12.13",
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_user": "pachon",
@@ -54,7 +65,8 @@ def test_inventory_leaves_planned_hosts_out_unless_asked() -> None:
 
 
 def test_inventory_names_the_ssh_configuration_when_there_is_one() -> None:
-    told = variables(ansible(load(SMALL), ssh_config=Path("/state/ssh_config")))
+    told = variables(ansible(load(SMALL), ssh_config=Path("/state/ssh_config"), state=Path("/state")))
+    assert {each["pachon_state"] for each in told.values()} == {"/state"}
     assert {each["ansible_ssh_common_args"] for each in told.values()} == {"-F /state/ssh_config"}
 
 
@@ -66,7 +78,8 @@ def test_inventory_script_answers_under_any_python(tmp_path: Path) -> None:
         [python, SCRIPT, "--list"], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
     )
     assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout) == ansible(load(SMALL))
+    facility = load(SMALL)
+    assert json.loads(asked.stdout) == ansible(facility, state=tmp_path / ".local" / "state" / "pachon" / facility.name)
 
 
 def test_inventory_script_says_what_is_wrong(

@@ -28,14 +28,13 @@ def inventory(
     planned: Annotated[bool, typer.Option("--planned", help="Hosts that are only planned as well.")] = False,
 ) -> Answer:
     """Print Ansible's inventory as JSON, the same that 'ansible-playbook -i inventory/hosts' reads."""
-    from pachon.inventory import ansible, variables_of
+    from pachon.inventory import of_state, variables_of
 
     call = Call.of(ctx)
     if everything == bool(host):
         raise UsageError("give --list or --host NAME", cure="'pachon inventory --list' prints all of it")
     facility = call.facility()
-    ssh_config = places.state(facility.name) / "ssh_config"
-    value = ansible(facility, planned=planned, ssh_config=ssh_config if ssh_config.is_file() else None)
+    value = of_state(facility, places.state(facility.name), planned=planned)
     if host:
         call.host(facility, host)
         value = variables_of(value, host)

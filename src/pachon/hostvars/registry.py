@@ -1,0 +1,42 @@
+"""Which roles there are, in the order in which they are played, and what computes the arguments of each.
+
+A role has at most one module here, of its own name: ``arguments`` gives what the role is told on a host, every key
+beginning with the role's name; ``secrets``, where the role needs any, the names of generated secrets and how many
+random bytes each is made from. A role without a line gets its defaults. The modules are pure: they know the model only.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from pachon.model.facility import Facility, Host, Site
+
+Arguments = dict[str, object]
+"""Variables of one role on one host: JSON values."""
+Secrets = dict[str, int]
+"""Random bytes by the secret's name."""
+
+EVERY_HOST = ("base", "people", "firewall", "resolver", "time_client", "log_client", "certificates")
+"""Roles of every host. Each is an inventory group that holds all hosts."""
+
+OF_GROUPS = (
+    "switch",
+    "gateway",
+    "storage",
+    "dns",
+    "time_server",
+    "log_host",
+    "bastion",
+    "admin",
+    "slurm_controller",
+    "slurm_accounting",
+    "slurm_compute",
+)
+"""Roles of the hosts in the group of the same name."""
+
+ROLES = (*EVERY_HOST, *OF_GROUPS)
+
+ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingProxyType({})
+"""By role; one line each, sorted."""
+
+SECRETS: Mapping[str, Callable[[Facility, Site, Host], Secrets]] = MappingProxyType({})
+"""By role; one line each, sorted."""

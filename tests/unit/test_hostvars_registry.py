@@ -1,0 +1,69 @@
+"""What roles are told: every argument belongs to its role, is declared there, and is plain JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pachon import definition, hostvars
+from pachon.hostvars.registry import ARGUMENTS, SECRETS
+from pachon.places import CHECKOUT
+
+ROLES = CHECKOUT / "playbooks" / "roles"
+SMALL = Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small"
+LAB = definition.load(definition.find("lab"))
+
+
+def declared(role: str) -> set[str]:
+    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())
+    return set(specs["argument_specs"]["main"].get("options") or {})
+
+
+def test_a_host_has_the_roles_of_every_host_first_then_those_of_its_groups_in_playing_order() -> None:
+    facility = definition.load(SMALL)
+    storage = next(host for host in facility.hosts if host.groups == ("storage",))
+    assert hostvars.roles_of(storage) == (*hostvars.EVERY_HOST, "storage")
+    many = storage.model_copy(update={"groups": ("admin", "of_no_role", "dns", "switch")})
+    assert hostvars.roles_of(many) == (*hostvars.EVERY_HOST, "switch", "dns", "admin")
+
+
+def test_registry_names_only_roles_that_there_are() -> None:
+    assert set(ARGUMENTS) | set(SECRETS) <= set(hostvars.ROLES)
+
+
+@pytest.mark.parametrize("role", sorted(ARGUMENTS))
+def test_arguments_of_a_role_are_declared_by_it_and_plain_json(role: str) -> None:
+    for host in LAB.hosts:
+        if role in hostvars.roles_of(host):
+            told = hostvars.of_role(LAB, host, role)
+            assert all(key.startswith(f"{role}_") for key in told)
+            assert set(told) <= declared(role)
+            assert json.loads(json.dumps(told)) == told
+            assert "{{" not in json.dumps(told)
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if path.is_dir()))
+def test_what_a_role_declares_it_either_has_a_default_for_or_is_told(role: str) -> None:
+    path = ROLES / role / "defaults" / "main.yml"
+    defaults = set(yaml.safe_load(path.read_text()) or {}) if path.exists() else set()
+    told = {
+        key for host in LAB.hosts if role in hostvars.roles_of(host) for key in hostvars.of_role(LAB, host, role)
+    }  # fmt: skip
+    assert defaults <= declared(role)
+    assert declared(role) <= defaults | told
+
+
+def test_the_table_of_contents_has_each_role_once_and_in_playing_order() -> None:
+    plays = yaml.safe_load((CHECKOUT / "playbooks" / "site.yml").read_text())
+    listed = [play["hosts"] for play in plays]
+    assert listed == [role for role in hostvars.ROLES if (ROLES / role).is_dir()]
+    assert all(play["roles"] == [{"role": play["hosts"]}] for play in plays)
+
+
+def test_secrets_have_names_that_can_be_files_and_enough_random_bytes() -> None:
+    for host in LAB.hosts:
+        for role in hostvars.roles_of(host):
+            for name, size in hostvars.secrets_of(LAB, host, role).items():
+                assert name == name.lower() and "/" not in name
+                assert size >= 16
