@@ -186,3 +186,25 @@ def test_a_replacement_whose_delete_fails_is_told_and_does_not_hold_up_the_run_f
     world.settings()
     again = asyncio.run(world.engine(lease).up(world.stack(version=2), refresh=True))
     assert again.failures == ()
+
+
+def test_a_plug_in_that_ends_is_told_with_its_last_words_and_the_log_of_this_run(
+    world: World, lease: Lease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in = tmp_path / "bin" / "pulumi-resource-pachon"
+    plug_in.parent.mkdir()
+    plug_in.write_text("#!/bin/sh\necho 'ValueError: the cat sat on it' >&2\nexit 3\n")
+    plug_in.chmod(0o755)
+    environment = Engine._environment
+
+    def changed(engine: Engine, run_id: str, run_file: Path) -> dict[str, str]:
+        given = environment(engine, run_id, run_file)
+        return {**given, "PATH": f"{plug_in.parent}:{given['PATH']}"}
+
+    monkeypatch.setattr(Engine, "_environment", changed)
+    result = asyncio.run(world.engine(lease).up(world.stack()))
+    (said,) = result.said
+    assert "ValueError: the cat sat on it" in said
+    assert "ValueError: the cat sat on it" in Path(result.log).read_text()
+    assert lease.run_id in result.log
+    assert world.serial(1)["images_written"] == 0

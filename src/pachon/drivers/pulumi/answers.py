@@ -69,6 +69,8 @@ class StackResult(Frozen):
     said: tuple[str, ...] = ()
     """Errors of the engine itself that belong to no resource."""
     seconds: float = 0.0
+    log: str = ""
+    """File with what engine and plug-in said, of this stack and run."""
 
     @property
     def changes(self) -> dict[str, int]:
@@ -95,7 +97,7 @@ class StackResult(Frozen):
                 cure="mend what is named and run again: what is done stays done",
             )
         if self.said:
-            raise PermanentError(f"{what}: " + "; ".join(self.said), cure="see the state folder's pulumi/last.log")
+            raise PermanentError(f"{what}: " + "; ".join(self.said), cure=f"its log is {self.log}")
 
 
 class Exported(Frozen):

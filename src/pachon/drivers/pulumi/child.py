@@ -62,6 +62,8 @@ class Request(Frozen):
     """Names of all resources that an import may touch."""
     answer: str
     """File that takes the answer."""
+    log: str
+    """File that takes what the engine and the plug-in say."""
 
 
 class Answer(Frozen):
@@ -116,7 +118,7 @@ def _perform(request: Request) -> Answer:
     from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
     stack = _stack(request)
-    listener = Listener()
+    listener = Listener(Path(request.log))
     threading.Thread(target=_end_when_stuck, args=(listener,), daemon=True).start()
     try:
         if request.leased and request.verb not in ("preview", "export"):
@@ -135,8 +137,9 @@ def _perform(request: Request) -> Answer:
         if not listener.failed and not listener.said:
             raise PermanentError(
                 f"pulumi {request.verb} of {request.project}/{request.stack} failed: {_tail(str(error))}",
-                cure="see the message; 'pachon doctor' checks the programs",
+                cure=f"see the message; 'pachon doctor' checks the programs; its log is {request.log}",
             ) from error
+    listener.settle()
     return Answer(
         outputs=listener.outputs,
         actions=listener.actions(),

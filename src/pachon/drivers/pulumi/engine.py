@@ -27,6 +27,8 @@ BACKEND_VARIABLE = "PACHON_PULUMI_BACKEND"
 """Setting: any Pulumi backend's address instead of the file backend in the state folder (without a password)."""
 
 FOLLOW_SECONDS = 0.1
+LOGS_KEPT = 20
+"""Of one stack; each run has its own."""
 LONGEST = timedelta(hours=12)
 PARALLEL = 512
 
@@ -164,7 +166,8 @@ class Engine:
         failures = self._file(stack, "failures.jsonl")
         failures.unlink(missing_ok=True)
         answer = await self._run(verb, stack, **further)
-        return _result(answer, _told(failures), time.monotonic() - began)
+        log = self._log(stack, self.lease.run_id)
+        return _result(answer, _told(failures), time.monotonic() - began).model_copy(update={"log": str(log)})
 
     async def _run(
         self,
@@ -178,6 +181,8 @@ class Engine:
     ) -> Answer:
         run_id = self.lease.run_id if self.lease else f"preview-{secrets.token_hex(6)}"
         events, answer = self._file(stack, "events.jsonl"), self._file(stack, "answer.json")
+        log = self._log(stack, run_id)
+        _forget_logs(log.parent)
         for path in (events, answer):
             path.unlink(missing_ok=True)
         document = self.run_file(stack, run_id, allowed=allowed, destroy_data=destroy_data, keep_unseen=keep_unseen)
@@ -196,13 +201,14 @@ class Engine:
             leased=self.lease is not None,
             parallel=PARALLEL,
             answer=str(answer),
+            log=str(log),
             **further,
         )
         request_path = self._file(stack, "request.json")
         request_path.write_text(request.model_dump_json())
         environment = self._environment(run_id, run_file)
         argv = [sys.executable, "-m", "pachon.drivers.pulumi", str(request_path)]
-        follower = asyncio.create_task(_follow(events, self.progress))
+        follower = asyncio.create_task(_follow(events, stack.name, self.progress))
         try:
             done = await program.run(argv, timeout=LONGEST, environment=environment, check=False)
         except BaseException:
@@ -215,8 +221,9 @@ class Engine:
                 await follower
             if self.lease is None:
                 run_group.forget(run_id)
-        self._file(stack, "last.log").write_text(done.stdout + done.stderr)
-        return _read(answer, f"{verb} of {stack.project}/{stack.label}", done)
+        with log.open("a") as file:
+            file.write(done.stdout + done.stderr)
+        return _read(answer, f"{verb} of {stack.project}/{stack.label}", done, log)
 
     @property
     def _backend(self) -> str:
@@ -224,6 +231,10 @@ class Engine:
 
     def _file(self, stack: Stack, name: str) -> Path:
         return _folder(self.state / "pulumi" / "runs" / f"{stack.project}-{stack.label}") / name
+
+    def _log(self, stack: Stack, run_id: str) -> Path:
+        """The one file that takes what engine and plug-in say of this stack in that run."""
+        return _folder(self._file(stack, "logs")) / f"{run_id}.log"
 
     def _arguments(self, stack: Stack) -> Path:
         path = _folder(self.state / "pulumi" / "arguments") / f"{stack.project}-{stack.label}.json"
@@ -318,14 +329,24 @@ def _passphrase(state: Path) -> Path:
     return path
 
 
-def _read(path: Path, what: str, done: program.Output) -> Answer:
+def _forget_logs(folder: Path) -> None:
+    """Remove the oldest logs of a stack."""
+    written: list[tuple[int, Path]] = []
+    for path in folder.glob("*.log"):
+        with suppress(FileNotFoundError):
+            written.append((path.stat().st_mtime_ns, path))
+    for _, path in sorted(written)[: -LOGS_KEPT + 1]:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path, what: str, done: program.Output, log: Path) -> Answer:
     try:
         answer = Answer.model_validate_json(path.read_text())
     except FileNotFoundError:
         said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-6:])
         raise PermanentError(
             f"{what}: its process ended with status {done.status} and no answer: {said}",
-            cure="run again: what is done stays done",
+            cure=f"run again: what is done stays done; its log is {log}",
         ) from None
     if answer.error is not None:
         raise answer.error.as_error()
@@ -351,8 +372,11 @@ def _result(answer: Answer, told: Sequence[Failure], seconds: float) -> StackRes
     )
 
 
-async def _follow(path: Path, progress: Progress) -> None:
-    """Hand on each event that is added to the file, until cancelled; then what is left of it."""
+async def _follow(path: Path, stage: str, progress: Progress) -> None:
+    """Hand on each event that is added to the file, until cancelled; then what is left of it.
+
+    All belong to the stack's stage: the provider knows families only, and a switch is a host of the network stack.
+    """
     position = 0
 
     def read() -> None:
@@ -363,7 +387,7 @@ async def _follow(path: Path, progress: Progress) -> None:
                 if not line.endswith(b"\n"):
                     return
                 position += len(line)
-                progress(Event(**json.loads(line)))
+                progress(Event(**{**json.loads(line), "stage": stage}))
 
     try:
         while True:

@@ -1,7 +1,10 @@
 """Reads the engine's events into our values. Events are data from the engine; no screen text is parsed."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pachon.drivers.pulumi.answers import Change, Failure, PlannedAction, Verb
@@ -27,12 +30,26 @@ _PARTS = frozenset({"create-replacement", "delete-replaced", "discard-replaced",
 _OURS = "pachon:"
 _COMPONENTS = "pachon:components:"
 _STACK = "pulumi:pulumi:Stack"
+_PLUG_IN = "default_"
+"""How the name of the plug-in itself begins, which the engine keeps as a resource."""
+_GONE = (
+    "could not read plugin",
+    "error reading from server",
+    "exited prematurely",
+    "rror while dialing",
+    "transport is closing",
+)
+"""What the engine says of whatever it was about to do when the plug-in ended."""
+_WORDS_KEPT = 30
+_WORDS_TOLD = 4
 
 
 class Listener:
     """Gathers what one operation tells. Called from the SDK's thread, one event at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Path | None = None) -> None:
+        self._log = log
+        self._plug_in_said: deque[str] = deque(maxlen=_WORDS_KEPT)
         self.planned: dict[str, PlannedAction] = {}
         self.outputs: dict[str, Any] = {}
         self.failed: dict[str, Failure] = {}
@@ -60,8 +77,10 @@ class Listener:
             self._step(metadata)
         elif event.res_op_failed_event is not None:
             self._fail(event.res_op_failed_event.metadata)
-        elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
-            self._diagnose(event.diagnostic_event.urn or "", event.diagnostic_event.message)
+        elif event.diagnostic_event is not None:
+            self._hear(
+                event.diagnostic_event.severity, event.diagnostic_event.urn or "", event.diagnostic_event.message
+            )
 
     def _follow(self, event: "EngineEvent") -> None:
         self._heard = time.monotonic()
@@ -104,6 +123,40 @@ class Listener:
         self.failed.setdefault(
             address, Failure(address=address, error="PermanentError", message=f"{metadata.op} failed")
         )
+
+    def settle(self) -> None:
+        """Say of what failed because the plug-in ended just that, with the plug-in's last words."""
+        gone = {address for address, failure in self.failed.items() if any(word in failure.message for word in _GONE)}
+        if not gone and not any(word in said for said in self.said for word in _GONE):
+            return
+        words = " / ".join(list(self._plug_in_said)[-_WORDS_TOLD:]) or "nothing"
+        for address in gone:
+            failure = self.failed.pop(address)
+            if not address.startswith(_PLUG_IN):
+                message = f"the provider's process ended before this was done; the last it said was: {words}"
+                self.failed[address] = failure.model_copy(update={"message": message, "cure": self._cure()})
+        self.said = [said for said in self.said if not any(word in said for word in _GONE)]
+        self.said.append(f"the provider's process ended; the last it said was: {words} ({self._cure()})")
+
+    def _cure(self) -> str:
+        return "run again: what is done stays done" + (f"; its log is {self._log}" if self._log else "")
+
+    def _hear(self, severity: str, urn: str, message: str) -> None:
+        """Keep what is said; what the plug-in wrote to its standard error comes as ``info#err``."""
+        if self._log is not None:
+            with self._log.open("a") as file:
+                file.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {severity} {message.rstrip()}\n")
+        if severity == "error":
+            self._take_dump(message)
+            self._diagnose(urn, message)
+        elif severity == "info#err":
+            self._plug_in_said.extend(line.strip() for line in message.splitlines() if line.strip())
+
+    def _take_dump(self, message: str) -> None:
+        """Of a plug-in that ended at its start the engine tells all that it had said, in one message."""
+        _, found, dump = message.partition("STDERR streams of the plugin:")
+        if found:
+            self._plug_in_said.extend(line.strip() for line in dump.splitlines() if line.strip())
 
     def _diagnose(self, urn: str, message: str) -> None:
         text = " ".join(message.split())
