@@ -158,18 +158,22 @@ class Baker:
 
     def _tree(self) -> Path:
         extra = roles_beyond_server(self._flavour)
-        if not extra:
+        if not extra and self._flavour not in recipe.FLAVOUR_PACKAGES:
             return self._server()
-        name = f"tree-{self._flavour}"
-        return self._shelf.stage(name, self._keys.tree) or self._played(name, self._keys.tree, self._server(), extra)
+        name, key = f"tree-{self._flavour}", self._keys.tree
+        return self._shelf.stage(name, key) or self._played(
+            name, key, self._server(), extra, packages=self._flavour in recipe.FLAVOUR_PACKAGES
+        )
 
-    def _played(self, name: str, key: str, ground: Path, roles: tuple[str, ...]) -> Path:
-        """The stage with the roles played upon another stage's tree."""
+    def _played(self, name: str, key: str, ground: Path, roles: tuple[str, ...], *, packages: bool = False) -> Path:
+        """The stage with the flavour's packages installed and the roles played upon another stage's tree."""
         with self._step(name) as tell:
             work = self._shelf.work(name)
             made, place = work / "made", work / "tree"
             made.mkdir()
             tree.unpack(ground / tree.ARCHIVE, place)
+            if packages:
+                tree.install(place, self._flavour, on_line=tell)
             play(place, roles, work=work, on_line=lambda line: tell(line) if line.startswith("TASK ") else None)
             tree.clean(place)
             tree.pack(place, made / tree.ARCHIVE)

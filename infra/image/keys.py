@@ -21,6 +21,8 @@ class Keys:
 
     base: str
     server: str
+    debs: str
+    """The packages that the flavour has beyond the base; empty where it has none."""
     tree: str
     """The tree of the flavour: for ``server`` the same as ``server``."""
     root: str
@@ -33,6 +35,11 @@ class Keys:
 def roles_beyond_server(flavour: str) -> tuple[str, ...]:
     """Roles that a flavour adds to the server tree."""
     return tuple(role for role in recipe.FLAVOURS[flavour] if role not in recipe.FLAVOURS["server"])
+
+
+def packages_of(flavour: str) -> tuple[str, ...]:
+    """Packages that a flavour has beyond those of every image."""
+    return recipe.PACKAGES_OF_FLAVOURS.get(flavour, ())
 
 
 def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> Keys:
@@ -52,7 +59,8 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
     playing = [playbooks / "image.yml", *(playbooks / "plugins").rglob("*.py"), CHECKOUT / "ansible.cfg"]
     server = _key(base, *_files(playing), *_roles(playbooks, recipe.FLAVOURS["server"]), *_sources("play.py"))
     extra = roles_beyond_server(flavour)
-    tree = _key(server, *_roles(playbooks, extra)) if extra else server
+    more = _installed(flavour)
+    tree = _key(server, *more, *_roles(playbooks, extra)) if extra or more else server
     initial = _sources("closure.py", "cpio.py", "initrd.py", "modules.py", "recipe.py", "files/load-modules.sh")
     kernel = _key(base, *initial, *_sources("esp.py", "uki.py", "files/disk-init.sh"))
     scripts = _sources("files/deploy-init.sh", "files/dhcp-lease.sh")
@@ -60,12 +68,22 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
     return Keys(
         base=base,
         server=server,
+        debs=debs,
         tree=tree,
         root=_key(tree, *_sources("disk.py")),
         kernel=kernel,
         deploy_ground=ground,
         deploy=_key(ground, *_sources("uki.py"), *_files([agent])),
     )
+
+
+def _installed(flavour: str) -> list[object]:
+    """What decides about the packages that a flavour has beyond those of all."""
+    if flavour not in recipe.FLAVOUR_PACKAGES:
+        return []
+    pruned, kept = recipe.FLAVOUR_PRUNED.get(flavour, ()), recipe.FLAVOUR_KEPT.get(flavour, ())
+    chosen = [recipe.FLAVOUR_PACKAGES[flavour], pruned, kept, dict(recipe.ACCOUNTS)]
+    return [*chosen, *_sources("files/install-packages.sh")]
 
 
 def _key(*parts: object) -> str:

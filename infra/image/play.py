@@ -12,6 +12,9 @@ from pachon.errors import PermanentError
 from pachon.places import CHECKOUT
 
 HOST = "image"
+PROGRAM = (sys.executable, "-m", "ansible", "playbook")
+TAG = "image"
+"""Of the tasks that are baked: those of a role's ``tasks/image.yml``."""
 
 
 def play(tree: Path, roles: Sequence[str], *, work: Path, on_line: Line | None = None) -> dict[str, int]:
@@ -31,7 +34,7 @@ def play(tree: Path, roles: Sequence[str], *, work: Path, on_line: Line | None =
     inventory.write_text(json.dumps({"all": {"children": groups}}))
     try:
         inside(
-            [sys.executable, "-m", "ansible", "playbook", "-i", inventory, CHECKOUT / "playbooks" / "image.yml"],
+            [*PROGRAM, "-i", inventory, "--tags", TAG, CHECKOUT / "playbooks" / "image.yml"],
             tree=tree,
             environment={
                 "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),

@@ -4,6 +4,7 @@ Every value here is part of a cache key. Raise ``AS_OF`` to take up newer packag
 version, so that the same checkout finds its images again on every day.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 AS_OF = "2026-11-27"
@@ -16,7 +17,9 @@ PACKAGES = (
     "btrfs-progs",
     "busybox-static",
     "ca-certificates",
+    "chrony",
     "dbus",
+    "dnsmasq-base",
     "dosfstools",
     "e2fsprogs",
     "ethtool",
@@ -28,18 +31,30 @@ PACKAGES = (
     "netbase",
     "nftables",
     "openssh-server",
+    "openssl",
     "procps",
     "python3",
+    "rsync",
     "sudo",
     "systemd",
+    "systemd-journal-remote",
     "systemd-sysv",
     "tzdata",
     "udev",
+    "ulogd2",
     "usr-is-merged",
     "util-linux",
     "xfsprogs",
     "zstd",
 )
+"""In every image. What is not for every host is here when it is small: then an image serves more hosts."""
+
+PACKAGES_OF_FLAVOURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "admin": ("mtools",),
+    }
+)
+"""What a flavour has beyond that; taken from the archive once and kept, so that baking again needs no network."""
 
 PRUNED = (
     "/etc/update-motd.d/*",
@@ -68,8 +83,55 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 ``linux-image-amd64`` here: the rest follows, modules are chosen by folder."""
 BOOT_PACKAGES = ("systemd-boot-efi",)
 
-FLAVOURS = MappingProxyType({"server": ("base", "storage"), "switch": ("base", "storage", "switch")})
+FLAVOURS = MappingProxyType(
+    {
+        "batch": ("base", "storage"),
+        "batch_controller": ("base", "storage"),
+        "server": ("base", "storage"),
+        "switch": ("base", "storage", "switch"),
+    }
+)
 """Flavour of image to the roles baked into it."""
+
+FLAVOUR_PACKAGES = MappingProxyType(
+    {
+        "batch": ("munge", "python3-astropy", "rsync", "slurm-client", "slurmd"),
+        "batch_controller": (
+            "mariadb-client-core",
+            "mariadb-server-core",
+            "munge",
+            "rsync",
+            "slurm-client",
+            "slurm-wlm-mysql-plugin",
+            "slurmctld",
+            "slurmdbd",
+        ),
+    }
+)
+"""Packages that a flavour has beyond those of all; they are installed into the tree of ``server``. MariaDB comes as its
+core alone: the whole server brings perl and a second set of tools, and our role has a unit of its own."""
+
+FLAVOUR_PRUNED = MappingProxyType(
+    {
+        "batch": (
+            "/usr/lib/python3/dist-packages/*/tests/*",
+            "/usr/lib/python3/dist-packages/_pytest/*",
+            "/usr/lib/python3/dist-packages/coverage/*",
+            "/usr/lib/python3/dist-packages/hypothesis/*",
+            "/usr/lib/python3/dist-packages/numpy/f2py/*",
+            "/usr/lib/python3/dist-packages/psutil/*",
+            "/usr/lib/python3/dist-packages/pytest*",
+            "/usr/share/javascript/*",
+        ),
+        "batch_controller": ("/usr/bin/innochecksum", "/usr/bin/mariadb-check", "/usr/bin/mariadb-upgrade"),
+    }
+)
+"""Paths of those packages that dpkg does not unpack: what tests numpy and astropy, and tools that nobody calls."""
+FLAVOUR_KEPT = MappingProxyType({"batch": ("/usr/lib/python3/dist-packages/astropy/tests/*",)})
+"""Astropy imports its test runner whenever it is imported."""
+
+ACCOUNTS = MappingProxyType({"munge": 901, "mysql": 902})
+"""System accounts with the same number in every image; Debian gives ``slurm`` 64030 itself."""
 
 DISK_MODULE_FOLDERS = (
     "drivers/ata",

@@ -66,6 +66,23 @@ def make_base(target: Path, *, work: Path, on_line: Line) -> None:
     pack(tree, target / ARCHIVE)
 
 
+def install(tree: Path, flavour: str, *, on_line: Line) -> None:
+    """Put the packages of a flavour into a tree that has those of all."""
+    inside(
+        ["sh", FILES / "install-packages.sh", tree, *recipe.FLAVOUR_PACKAGES[flavour]],
+        tree=tree,
+        environment={
+            "DEBIAN_FRONTEND": "noninteractive",
+            "PACHON_ACCOUNTS": " ".join(f"{name}:{number}" for name, number in recipe.ACCOUNTS.items()),
+            "PACHON_KEPT": " ".join(recipe.FLAVOUR_KEPT.get(flavour, ())),
+            "PACHON_PRUNED": " ".join(recipe.FLAVOUR_PRUNED.get(flavour, ())),
+            "PACHON_SOURCES": "\n".join(apt.sources(recipe.SUITE)),
+            "SOURCE_DATE_EPOCH": str(recipe.EPOCH_SECONDS),
+        },
+        on_line=on_line,
+    )
+
+
 def clean(tree: Path) -> None:
     """Remove what is not of the image, and give everything newer than the recipe its time stamp."""
     for path in _matches(tree, REMOVED):

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs packages into a tree whose API file systems are mounted: install-packages.sh TREE PACKAGE...
+# PACHON_SOURCES holds apt's lines, PACHON_ACCOUNTS name:number of accounts that get the same number in every image,
+# PACHON_PRUNED and PACHON_KEPT the paths that dpkg does not unpack, and those of them that it does. No daemon is started,
+# and nothing of this machine stays behind.
+set -eu
+set -f
+tree=$1
+shift
+for account in $PACHON_ACCOUNTS; do
+    name=${account%:*} number=${account#*:}
+    chroot "$tree" groupadd --system --gid "$number" "$name"
+    chroot "$tree" useradd --system --uid "$number" --gid "$name" --no-create-home --home-dir /nonexistent \
+        --shell /usr/sbin/nologin "$name"
+done
+{
+    for path in $PACHON_PRUNED; do echo "path-exclude=$path"; done
+    for path in $PACHON_KEPT; do echo "path-include=$path"; done
+} >"$tree/etc/dpkg/dpkg.cfg.d/99-flavour"
+printf '%s\n' "$PACHON_SOURCES" >"$tree/etc/apt/sources.list"
+printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
+chmod 0755 "$tree/usr/sbin/policy-rc.d"
+for name in hosts resolv.conf; do
+    [ -e "$tree/etc/$name" ] || : >"$tree/etc/$name"
+    mount --bind "/etc/$name" "$tree/etc/$name"
+done
+chroot "$tree" apt-get -q update
+chroot "$tree" apt-get -q -y --no-install-recommends install "$@"
+chroot "$tree" apt-get clean
+rm "$tree/usr/sbin/policy-rc.d"
