@@ -21,8 +21,6 @@ class Keys:
 
     base: str
     server: str
-    debs: str
-    """The packages that the flavour has beyond the base; empty where it has none."""
     tree: str
     """The tree of the flavour: for ``server`` the same as ``server``."""
     root: str
@@ -35,11 +33,6 @@ class Keys:
 def roles_beyond_server(flavour: str) -> tuple[str, ...]:
     """Roles that a flavour adds to the server tree."""
     return tuple(role for role in recipe.FLAVOURS[flavour] if role not in recipe.FLAVOURS["server"])
-
-
-def packages_of(flavour: str) -> tuple[str, ...]:
-    """Packages that a flavour has beyond those of every image."""
-    return recipe.PACKAGES_OF_FLAVOURS.get(flavour, ())
 
 
 def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> Keys:
@@ -68,7 +61,6 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
     return Keys(
         base=base,
         server=server,
-        debs=debs,
         tree=tree,
         root=_key(tree, *_sources("disk.py")),
         kernel=kernel,

@@ -4,7 +4,6 @@ Every value here is part of a cache key. Raise ``AS_OF`` to take up newer packag
 version, so that the same checkout finds its images again on every day.
 """
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
 AS_OF = "2026-11-27"
@@ -48,13 +47,6 @@ PACKAGES = (
     "zstd",
 )
 """In every image. What is not for every host is here when it is small: then an image serves more hosts."""
-
-PACKAGES_OF_FLAVOURS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "admin": ("mtools",),
-    }
-)
-"""What a flavour has beyond that; taken from the archive once and kept, so that baking again needs no network."""
 
 PRUNED = (
     "/etc/update-motd.d/*",
