@@ -1,10 +1,9 @@
-"""Carries a facility out: what ``pachon up`` and ``pachon down`` do, stage by stage, each of which may be killed.
+"""Carries a facility out: what ``pachon up`` does, stage by stage, each of which may be killed.
 
 Order: leases, images, hardware, boot services, then all sites side by side (``site_run``).
 """
 
 import asyncio
-import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from infra.toolchain import programs
-from pachon import bmcs, places
+from pachon import bmcs, known, places
 from pachon.drivers.pulumi import Engine, Stack, StackResult
 from pachon.drivers.run_file import SiteAccess
 from pachon.errors import UsageError
@@ -44,6 +43,8 @@ class Order:
     sites: tuple[Site, ...]
     destroy: frozenset[str] = frozenset()
     """Addresses whose deletion or replacement was approved."""
+    definition: Path | None = None
+    """Folder that the facility was read from; kept, so that what stands can be looked at and taken down without."""
 
 
 class HostResult(Frozen):
@@ -168,6 +169,8 @@ def up(order: Order, progress: Progress) -> UpReport:
             bmcs.password(order.state, site.name)  # before any effect: without it no machine can be spoken to
     programs.find("pulumi")
     order.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if order.definition is not None:
+        known.keep(order.facility, order.definition, order.state)
     store = open_store(order.state / "store.db")
     with ExitStack() as stack:
         stack.callback(store.close)
@@ -283,34 +286,3 @@ def _host_results(run: SiteRun) -> Iterable[HostResult]:
             address=str(site.machine_by_serial[host.machine].management_address),
             done=done,
         )
-
-
-def down(facility: Facility, *, state: Path, command: str, progress: Progress) -> bool:
-    """Whether there was anything to take down: boot services, the lab, the state; the caches stay.
-
-    Raises:
-        RefusedError: the facility stands on racks.
-        LeaseHeldError: somebody is writing.
-    """
-    ground = ground_of(facility)
-    if ground.kind == "racks" or not state.exists():
-        asyncio.run(ground.down(state, progress))
-        return False
-    store = open_store(state / "store.db")
-    with ExitStack() as stack:
-        stack.callback(store.close)
-        for site in sorted(facility.sites, key=lambda site: site.name):
-            stack.enter_context(hold(store, site.name, facility=facility.name, command=command))
-        asyncio.run(_down(facility, ground, state, progress))
-    shutil.rmtree(state, ignore_errors=True)
-    return True
-
-
-async def _down(facility: Facility, ground: Ground, state: Path, progress: Progress) -> None:
-    from infra.boot import launch
-
-    progress(Event("boot", "", "started", "stopping boot services"))
-    for site in facility.sites:
-        await launch.stop(state, site.name)
-    progress(Event("boot", "", "done", "boot services are stopped"))
-    await ground.down(state, progress)

@@ -1,6 +1,7 @@
 """The command line where the lab cannot be: its twin stands in, and says so."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from infra.lab import instance
 from pachon.cli.main import run
 from pachon.places import CHECKOUT
 
-EMULATED = str(CHECKOUT / "tests" / "cases" / "cli" / "emulated")
+EMULATED = CHECKOUT / "tests" / "cases" / "cli" / "emulated"
 
 
 def test_twin_is_built_switched_and_taken_away_and_says_why_it_is_no_lab(
@@ -18,8 +19,10 @@ def test_twin_is_built_switched_and_taken_away_and_says_why_it_is_no_lab(
     monkeypatch.setenv("PACHON_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(instance, "missing", lambda: ["the rights of root"])
 
+    definition = shutil.copytree(EMULATED, tmp_path / "definition")
+
     def ask(words: str, status: int = 0) -> tuple[dict[str, object], str]:
-        got = run(["--facility", EMULATED, "--json", *words.split()])
+        got = run(["--facility", str(definition), "--json", *words.split()])
         printed = capsys.readouterr()
         assert got == status, printed
         return json.loads(printed.out), printed.err
@@ -28,7 +31,7 @@ def test_twin_is_built_switched_and_taken_away_and_says_why_it_is_no_lab(
     try:
         built, _ = ask("lab up")
         assert (built["kind"], built["lacks"]) == ("twin", ["the rights of root"])
-        assert run(["--facility", EMULATED, "lab", "up"]) == 0
+        assert run(["--facility", str(definition), "lab", "up"]) == 0
         assert "for the real lab this machine lacks: the rights of root" in capsys.readouterr().err
         shown, _ = ask("lab status")
         assert (shown["kind"], shown["up"]) == ("twin", True)
@@ -38,6 +41,14 @@ def test_twin_is_built_switched_and_taken_away_and_says_why_it_is_no_lab(
         assert degraded["hardware"] == "twin"
         refused, _ = ask("verify", 5)
         assert "no operating systems" in str(refused["error"])
+        # With a mistake in its definition it is still shown, and taken down by its name.
+        site = definition / "sites" / "here" / "site.yaml"
+        site.write_text(site.read_text() + "nonsense: true\n")
+        assert "nonsense" in str(ask("check", 2)[0])
+        shown, _ = ask("lab status")
+        assert (shown["facility"], shown["up"]) == ("t-cli", True)
+        assert "complaint" in str(shown["definition"])
     finally:
-        ask("lab down")
-    assert ask("lab status", 4)[0]["up"] is False
+        assert ask("down")[0] == {"facility": "t-cli", "was_up": True}
+    assert not (tmp_path / "state" / "t-cli").exists()
+    assert ask("down", 2)[0]["exit_code"] == 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pachon import apply
+from pachon import apply, teardown
 from pachon.definition import find, load
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import MissingError, RefusedError, UsageError
@@ -48,7 +48,7 @@ def test_racks_are_not_taken_down_by_a_command_and_nothing_is_stopped_first(rubi
     state.mkdir()
     (state / "kept").touch()
     with pytest.raises(RefusedError, match="is for labs"):
-        apply.down(rubin, state=state, command="pachon down", progress=silent)
+        teardown.down(rubin, state=state, command="pachon down", progress=silent)
     assert (state / "kept").exists()
 
 

@@ -37,6 +37,8 @@ class Call:
     """File that gets every event as a line of JSON."""
     loaded: str = ""
     """Name of the facility that was loaded, for messages about its state folder."""
+    folder: Path | None = None
+    """Of the definition that was loaded."""
 
     @classmethod
     def of(cls, context: typer.Context) -> "Call":
@@ -60,7 +62,7 @@ class Call:
 
         folder = find(self.wanted)
         facility = load(folder)
-        self.loaded = facility.name
+        self.loaded, self.folder = facility.name, folder
         store = places.state(facility.name) / "store.db"
         if not store.is_file():
             return facility
@@ -68,6 +70,13 @@ class Call:
         dealt = {host.name: host.machine for host in facility.hosts if host.pool}
         moved = any(dealt.get(host) != machine for host, machine in existing.items())
         return load(folder, existing=existing) if moved else facility
+
+    def keep(self, facility: "Facility") -> None:
+        """Keep what is about to be built, so that it can be looked at and taken down without its definition."""
+        from pachon import known, places
+
+        if self.folder is not None:
+            known.keep(facility, self.folder, places.state(facility.name))
 
     def sites(self, facility: "Facility") -> "tuple[Site, ...]":
         """The sites the command is about.

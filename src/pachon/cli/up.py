@@ -49,6 +49,7 @@ def up(
         command=" ".join(["pachon up", *(f"--destroy {address}" for address in sorted(approved))]),
         sites=call.sites(facility),
         destroy=approved,
+        definition=call.folder,
     )
     with call.progress() as progress:
         report = bring_up(order, progress)
