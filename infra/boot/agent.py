@@ -489,6 +489,8 @@ def network_files(address_on: dict[str, Facts]) -> dict[str, str]:
         if nic["address"] is None:
             continue
         text = f"{match}\n[Network]\nAddress={nic['address']}/{nic['prefix']}\nLinkLocalAddressing=no\n"
+        if nic.get("also"):
+            text += f"Address={nic['also']}/{nic['prefix']}\n"
         if nic.get("gateway"):
             text += f"Gateway={nic['gateway']}\n"
         if nic.get("reply_gateway"):

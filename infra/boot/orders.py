@@ -38,6 +38,8 @@ class NicAddress(Frozen):
     """Default gateway of the host, on one NIC at most."""
     reply_gateway: IPv4Address | None = None
     """Gateway for answers to what came in on this address; not a default route."""
+    also: IPv4Address | None = None
+    """A second address in the same network."""
 
 
 class Order(Frozen):

@@ -33,6 +33,8 @@ class Nic(Frozen):
     mac: Mac
     address: IPv4Address | None = None
     prefix: int | None = Field(default=None, ge=1, le=32)
+    also: IPv4Address | None = None
+    """A second address in the same network: that of the segment's gateway."""
     gateway: IPv4Address | None = None
     reply_gateway: IPv4Address | None = None
 
@@ -104,13 +106,14 @@ class Switch(Frozen):
 
 
 class NetworkInputs(Frozen):
-    """The segment of an enclave at a site."""
+    """The segment of an enclave at a site, or the management segment behind switch machines."""
 
     address: Address
     generation: Generation
     site: Name
     enclave: Name
-    vni: int = Field(ge=1, le=16777215)
+    vni: int = Field(ge=0, le=16777215)
+    """0 is the management segment's: it has none."""
     bridge: Interface
     subnet: IPv4Network
     switches: tuple[Switch, ...] = Field(min_length=1)

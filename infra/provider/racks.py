@@ -186,7 +186,7 @@ def _seen(deploy: Deploy) -> DeploySeen:
 def order_of(host: HostInputs, run: RunFile) -> Order:
     """The order that makes this host; images are found by digest among the run's files."""
     fqdn = f"{host.host}.{host.domain}"
-    addresses = [nic.address for nic in host.nics if nic.address is not None]
+    addresses = [address for nic in host.nics for address in (nic.address, nic.also) if address is not None]
     return Order(
         serial=host.serial,
         site=host.site,
@@ -202,6 +202,7 @@ def order_of(host: HostInputs, run: RunFile) -> Order:
                 prefix=nic.prefix,
                 gateway=nic.gateway,
                 reply_gateway=nic.reply_gateway,
+                also=nic.also,
             )
             for nic in host.nics
         },
@@ -209,7 +210,7 @@ def order_of(host: HostInputs, run: RunFile) -> Order:
         image=_file(host.image.digest, host.image.raw_size_bytes, run),
         kernel=_file(host.image.kernel_digest, host.image.kernel_raw_size_bytes, run),
         principals={SERVER_USER: (SERVER_PRINCIPAL,)},
-        hosts=("127.0.0.1 localhost", "::1 localhost", f"{addresses[-1]} {fqdn} {host.host}"),
+        hosts=("127.0.0.1 localhost", "::1 localhost", f"{addresses[:2][-1]} {fqdn} {host.host}"),
     )
 
 

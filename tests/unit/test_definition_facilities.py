@@ -33,7 +33,7 @@ def test_lab_fits_one_machine(lab: Facility) -> None:
     active = [host for host in lab.hosts if host.state is HostState.ACTIVE]
     models = Counter(lab.site(host.site).machine_by_serial[host.machine].model for host in active)
     assert models["firmware"] >= 1
-    assert sum(lab.site(host.site).machine_by_serial[host.machine].memory_mib for host in active) <= 8192
+    assert sum(lab.site(host.site).machine_by_serial[host.machine].memory_mib for host in active) <= 10240
 
 
 def test_lab_leaves_machines_free_for_growth(lab: Facility) -> None:

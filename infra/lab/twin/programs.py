@@ -99,7 +99,7 @@ def _addresses(disk: Disk, call: Call) -> tuple[Disk, Answer]:
     now = disk.nics or {nic["name"]: nic for nic in disk.address_on.values()}
     changed, nics = [], dict(now)
     for nic in call["nics"]:
-        keys = ("address", "prefix", "gateway", "reply_gateway")
+        keys = ("address", "prefix", "also", "gateway", "reply_gateway")
         new = {"name": nic["name"], **{key: nic.get(key) for key in keys}}
         old = {"name": nic["name"], **{key: now.get(nic["name"], {}).get(key) for key in keys}}
         if new != old:

@@ -11,6 +11,8 @@ def network_file(nic: Call) -> str:
     """As the deploy agent writes it: NICs are told by MAC."""
     text = f"[Match]\nMACAddress={nic['mac']}\nType=ether\n"
     text += f"\n[Network]\nAddress={nic['address']}/{nic['prefix']}\nLinkLocalAddressing=no\n"
+    if nic.get("also"):
+        text += f"Address={nic['also']}/{nic['prefix']}\n"
     if nic.get("gateway"):
         text += f"Gateway={nic['gateway']}\n"
     if nic.get("reply_gateway"):

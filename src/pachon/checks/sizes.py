@@ -17,6 +17,9 @@ class Least:
 
 
 FLAVOURS = {
+    "admin": Least(memory_mib=512, system_disk_gib=4),
+    "batch": Least(memory_mib=512, system_disk_gib=4),
+    "batch_controller": Least(memory_mib=512, system_disk_gib=4),
     "server": Least(memory_mib=256, system_disk_gib=2),
     "switch": Least(memory_mib=256, system_disk_gib=2, nics=2),
 }
@@ -25,12 +28,17 @@ FLAVOURS = {
 GROUPS = {
     "admin": Least(memory_mib=512, system_disk_gib=4),
     "bastion": Least(memory_mib=256, system_disk_gib=2, nics=2),
-    "batch": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "database": Least(memory_mib=512, system_disk_gib=4, disks=2, nics=2),
+    "dns": Least(memory_mib=256, system_disk_gib=2, nics=2),
     "gateway": Least(memory_mib=256, system_disk_gib=2, nics=2),
     "kubernetes": Least(memory_mib=512, system_disk_gib=4, nics=2),
+    "log_host": Least(memory_mib=256, system_disk_gib=4, nics=2),
+    "slurm_accounting": Least(memory_mib=512, system_disk_gib=4, nics=2),
+    "slurm_compute": Least(memory_mib=512, system_disk_gib=4, nics=2),
+    "slurm_controller": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "storage": Least(memory_mib=512, system_disk_gib=4, disks=2, nics=2),
     "switch": Least(memory_mib=256, system_disk_gib=2, nics=2),
+    "time_server": Least(memory_mib=256, system_disk_gib=2, nics=2),
 }
 """What the role of each group needs; a group that is not here needs what its flavour needs."""
 

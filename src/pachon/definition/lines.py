@@ -57,6 +57,7 @@ class Lines:
         self._list(source, "flows", (flow_address(index, flow) for index, flow in enumerate(facility.flows)))
         self._list(source, "links", (f"link/{item.name}" for item in facility.links))
         self._list(source, "placements", map(placement_address, facility.placements))
+        self._list(source, "people", (f"person/{item.name}" for item in facility.people))
 
     def _site(self, source: Typed[WrittenSite], written: WrittenSite, site: Site) -> None:
         def addresses(kind: str, names: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import EVERYTHING
 from pachon.definition.sources import SiteSources, Sources
 from pachon.definition.wording import shown
-from pachon.definition.written import WrittenPool, WrittenSite
+from pachon.definition.written import WrittenFacility, WrittenPool, WrittenSite
 from pachon.errors import Complaint
 from pachon.model.facility import (
     Cable,
@@ -25,9 +25,11 @@ from pachon.model.facility import (
     Flow,
     Host,
     HostName,
+    HostNic,
     Link,
     Machine,
     Nic,
+    Person,
     Placement,
     Pool,
     Rack,
@@ -118,6 +120,7 @@ def _hosts(
             flavour=host.flavour,
             pool="",
             state=host.state,
+            nics=tuple(HostNic(name=name, enclave=enclave) for name, enclave in host.nics.items()),
         )
         for host in written.hosts
     ]
@@ -240,6 +243,20 @@ def _site(
     )
 
 
+def _people(written: WrittenFacility) -> tuple[Person, ...]:
+    everywhere = tuple(enclave.name for enclave in written.enclaves)
+    return tuple(
+        Person(
+            name=person.name,
+            title=person.title,
+            uid=person.uid,
+            sudo=person.sudo,
+            enclaves=everywhere if person.enclaves is None else person.enclaves,
+        )
+        for person in written.people
+    )
+
+
 def resolve(sources: Sources, existing: Mapping[HostName, Serial]) -> Resolved:
     """The facility that the sources describe, with ``existing`` hosts kept on their machines."""
     written = sources.facility.value
@@ -263,15 +280,29 @@ def resolve(sources: Sources, existing: Mapping[HostName, Serial]) -> Resolved:
             for enclave in written.enclaves
         ),
         flows=tuple(
-            Flow(source=flow.source, target=flow.target, ports=flow.ports, reason=flow.reason) for flow in written.flows
+            Flow(
+                source=flow.source,
+                target=flow.target,
+                ports=flow.ports,
+                reason=flow.reason,
+                source_groups=flow.source_groups,
+            )
+            for flow in written.flows
         ),
         links=tuple(
-            Link(name=link.name, sites=link.sites, rate_mbps=link.rate_mbps, delay_ms=link.delay_ms)
+            Link(
+                name=link.name,
+                sites=link.sites,
+                rate_mbps=link.rate_mbps,
+                delay_ms=link.delay_ms,
+                subnet=link.subnet,
+            )
             for link in written.links
         ),
         placements=tuple(
             Placement(service=item.service, site=item.site, enclave=item.enclave, group=item.group)
             for item in written.placements
         ),
+        people=_people(written),
     )
     return Resolved(facility, tuple(complaints))

@@ -24,6 +24,8 @@ MOUNT = r"^(/[A-Za-z0-9][A-Za-z0-9._-]{0,62}){1,8}$"
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}#{1,6}$"
 NEED = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?(/[a-z]([a-z0-9-]{0,38}[a-z0-9])?)?$"
 PROOF = r"^tests/[A-Za-z0-9_./-]+\.py(::[A-Za-z0-9_]+)+$"
+LOGIN = r"^[a-z][a-z0-9-]{0,30}$"
+SUDO = r"^(ALL|(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+( [A-Za-z0-9@/._+-]+)*)$"
 TEXT = r"^[^\x00-\x1f\x7f]+$"
 
 WHAT_MATCHES: dict[str, str] = {
@@ -40,6 +42,8 @@ WHAT_MATCHES: dict[str, str] = {
     NAME_PATTERN: "a host name that ends in one # per digit of its number, such as base-batch##",
     NEED: "a service's folder, or <service>/<endpoint>",
     PROOF: "a test as pytest names it, such as tests/lab/test_lab_up.py::test_a_machine_answers",
+    LOGIN: "lower-case letters, digits and hyphens, beginning with a letter, at most 31",
+    SUDO: "a command with its absolute path and plain arguments, such as /usr/bin/systemctl restart chronyd, or ALL",
     TEXT: "at least one character and none that controls a terminal",
 }
 """What each pattern asks for, in words."""
@@ -90,6 +94,8 @@ class WrittenFlow(Written):
     """Protocol and port of each, such as ``tcp/22``."""
     reason: Text
     """Why it is allowed."""
+    source_groups: tuple[Group, ...] = ()
+    """Only hosts of the source in one of these groups may use it; none written means all of its hosts."""
 
 
 class WrittenLink(Written):
@@ -103,6 +109,8 @@ class WrittenLink(Written):
     """Rate in megabits a second."""
     delay_ms: Annotated[int, Field(strict=True, ge=0, le=10_000)]
     """Delay one way in milliseconds."""
+    subnet: Subnet | None = None
+    """Addresses of its two ends, for a link that gateways are plugged into: the second and the third one."""
 
 
 class WrittenPlacement(Written):
@@ -116,6 +124,21 @@ class WrittenPlacement(Written):
     """In which enclave; it needs a segment at that site."""
     group: Annotated[str, Field(pattern=GROUP_OR_NONE)] = ""
     """Group of the hosts that carry it; empty where nothing of it runs on hosts yet."""
+
+
+class WrittenPerson(Written):
+    """Somebody who logs in by name; everybody has an account on bastions, since there is no other way in."""
+
+    name: Annotated[str, Field(pattern=LOGIN)]
+    """Login name."""
+    title: Text
+    """Name and duty, for people."""
+    uid: Annotated[int, Field(strict=True, ge=10_000, le=59_999)]
+    """Number of the account, the same on every host."""
+    sudo: tuple[Annotated[str, Field(pattern=SUDO)], ...] = ()
+    """Commands that may be run as root, with absolute paths; ``ALL`` for all, none written for none."""
+    enclaves: tuple[Name, ...] | None = None
+    """Enclaves on whose hosts the person has an account; left out: all."""
 
 
 class WrittenFacility(Written):
@@ -141,6 +164,8 @@ class WrittenFacility(Written):
     """Wide-area links between sites."""
     placements: tuple[WrittenPlacement, ...] = ()
     """Which services stand where."""
+    people: tuple[WrittenPerson, ...] = ()
+    """Who logs in by name."""
 
 
 class WrittenRack(Written):
@@ -204,7 +229,7 @@ class WrittenPool(Written):
     """The enclave of its hosts."""
     groups: tuple[Group, ...] = ()
     """Ansible groups; a group's name is a role's name."""
-    flavour: Name = "server"
+    flavour: Group = "server"
     """Kind of image."""
     state: HostState = HostState.ACTIVE
     """``active``: is to exist; ``planned``: not yet."""
@@ -223,10 +248,12 @@ class WrittenHost(Written):
     """Its address on the segment of its enclave."""
     groups: tuple[Group, ...] = ()
     """Ansible groups; a group's name is a role's name."""
-    flavour: Name = "server"
+    flavour: Group = "server"
     """Kind of image."""
     state: HostState = HostState.ACTIVE
     """``active``: is to exist; ``planned``: not yet."""
+    nics: dict[PortName, Name] = {}
+    """NICs on the segments of other enclaves, as ``eth2: archive-base``; for gateways."""
 
 
 class WrittenStoragePool(Written):
@@ -370,9 +397,9 @@ class CableRow(Written):
     nic: PortName
     """Its NIC."""
     switch: Serial
-    """Serial of a switch machine, or name of an unmanaged switch."""
-    port: PortName
-    """Port of the switch: a NIC of the switch machine, or p1 to p<ports>."""
+    """Serial of a switch machine, or name of an unmanaged switch or of a wide-area link."""
+    port: Serial
+    """Port of the switch: a NIC of the switch machine, or p1 to p<ports>; at a link the name of the site."""
 
 
 TABLES: dict[str, type[Written]] = {

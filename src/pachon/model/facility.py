@@ -124,13 +124,14 @@ class UnmanagedSwitch(Frozen):
 
 
 class Cable(Frozen):
-    """A cable between a NIC of a machine and a port: a NIC of a switch machine or of an unmanaged switch."""
+    """A cable between a NIC of a machine and a port: of a switch machine, of an unmanaged switch or of a link's end."""
 
     machine: Serial
     nic: str
     switch: str
-    """Serial of a machine, or the name of an unmanaged switch."""
+    """Serial of a machine, or the name of an unmanaged switch or of a wide-area link."""
     port: str
+    """At a link: the name of the site."""
 
 
 class Segment(Frozen):
@@ -169,6 +170,13 @@ class Volume(Frozen):
     mount: str
 
 
+class HostNic(Frozen):
+    """A further NIC of a host and the enclave that it is on; ``pachon.model.interfaces`` says with which address."""
+
+    name: str
+    enclave: EnclaveName
+
+
 class Host(Frozen):
     """A machine with a name, an enclave and groups."""
 
@@ -185,6 +193,8 @@ class Host(Frozen):
     pool: str
     """Pool that it was dealt from, or empty."""
     state: HostState
+    nics: tuple[HostNic, ...] = ()
+    """NICs on the segments of other enclaves than its own: those of a gateway."""
 
 
 class DeployLimits(Frozen):
@@ -228,10 +238,22 @@ class Site(Frozen):
         """Machines of the site by serial."""
         return {machine.serial: machine for machine in self.machines}
 
+    @cached_property
+    def cables_by_machine(self) -> dict[Serial, tuple[Cable, ...]]:
+        """Cables of each machine's own NICs; those that end in its ports are the other machines'."""
+        found: dict[Serial, list[Cable]] = {}
+        for cable in self.cables:
+            found.setdefault(cable.machine, []).append(cable)
+        return {serial: tuple(cables) for serial, cables in found.items()}
+
     @property
     def active_hosts(self) -> tuple[Host, ...]:
         """Hosts that are to exist now."""
         return tuple(host for host in self.hosts if host.state is HostState.ACTIVE)
+
+    def segment(self, enclave: EnclaveName) -> Segment | None:
+        """The segment of that enclave here, if it has one."""
+        return next((segment for segment in self.segments if segment.enclave == enclave), None)
 
     @property
     def management_gateway(self) -> IPv4Address:
@@ -256,6 +278,8 @@ class Flow(Frozen):
     ports: tuple[str, ...]
     """Each ``tcp/22`` or ``udp/53``."""
     reason: str
+    source_groups: tuple[str, ...] = ()
+    """Only hosts of the source in one of these groups may use it; none means all of its hosts."""
 
 
 class Link(Frozen):
@@ -266,6 +290,32 @@ class Link(Frozen):
     rate_mbps: int
     delay_ms: int
     """One way."""
+    subnet: IPv4Network | None = None
+    """Of the two ends; None where nothing of ours is plugged into the link."""
+
+    def address_at(self, site: SiteName) -> IPv4Address | None:
+        """Address of the end at that site: the first one of the subnet for the first of ``sites``, then the second."""
+        if self.subnet is None or site not in self.sites:
+            return None
+        return self.subnet[1 + self.sites.index(site)]
+
+    def other_end(self, site: SiteName) -> SiteName:
+        """The site at the other end."""
+        return self.sites[1] if site == self.sites[0] else self.sites[0]
+
+
+class Person(Frozen):
+    """Somebody who logs in by name; everybody has an account on bastions, since there is no other way in."""
+
+    name: str
+    """Login name."""
+    title: str
+    """Name and duty, for people."""
+    uid: int
+    sudo: tuple[str, ...]
+    """Commands with absolute paths, ``ALL`` for all, nothing for none."""
+    enclaves: tuple[EnclaveName, ...]
+    """Enclaves on whose hosts the person has an account and may use sudo so."""
 
 
 class Placement(Frozen):
@@ -292,6 +342,7 @@ class Facility(Frozen):
     flows: tuple[Flow, ...]
     links: tuple[Link, ...]
     placements: tuple[Placement, ...]
+    people: tuple[Person, ...] = ()
 
     def site(self, name: SiteName) -> Site:
         """The site of that name (KeyError if there is none)."""

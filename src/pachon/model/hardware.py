@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pachon.model.base import Frozen
 from pachon.model.facility import Disk, Facility, Host, Machine, Site, StoragePool, Volume
+from pachon.model.interfaces import SWITCH_FLAVOUR, Use, interfaces_of, own_nic
 from pachon.model.stamp import digest, generation
 
 
@@ -33,7 +34,9 @@ StackName = Literal["network", "compute", "storage"]
 STACKS: tuple[StackName, ...] = ("network", "compute", "storage")
 """In the order in which they are brought up."""
 
-SWITCH_FLAVOUR = "switch"
+MANAGEMENT = "management"
+"""Name of the network that is the management segment behind switch machines, in the place of an enclave's."""
+MANAGEMENT_BRIDGE = "br-mgmt"
 
 
 class ImageFacts(Frozen):
@@ -76,7 +79,7 @@ def inputs_of(
             made = _host(facility, site, host, machine, images[host.flavour])
             host_by_name[host.name] = made
             resources["network" if stack == "network" else "compute"] += [_machine(site, machine), made]
-    resources["network"] += _networks(site, switches, host_by_name)
+    resources["network"] += _networks(facility, site, switches, host_by_name)
     resources["storage"] += [
         _volume(site, volume, host_by_name) for volume in site.volumes if _pool(site, volume.pool).host in host_by_name
     ]
@@ -139,7 +142,7 @@ def _host(facility: Facility, site: Site, host: Host, machine: Machine, image: I
             "bmc_address": str(machine.bmc_address),
             "bmc_tls_sha256": machine.bmc_tls_sha256,
             "management_address": str(machine.management_address),
-            "nics": _nics(site, host, machine),
+            "nics": _nics(facility, site, host),
             "disk_serial": system_disk(site, host, machine).serial,
             "flavour": host.flavour,
             "image": image.model_dump(),
@@ -149,65 +152,93 @@ def _host(facility: Facility, site: Site, host: Host, machine: Machine, image: I
     )
 
 
-def _nics(site: Site, host: Host, machine: Machine) -> list[dict[str, Any]]:
+def _nics(facility: Facility, site: Site, host: Host) -> list[dict[str, Any]]:
     """Each NIC with what it is to be configured with.
 
-    The first keeps its management address. The host's own address goes on the first further NIC that is no switch
-    port, where that is on the segment of its enclave; answers to the management segment then go back the way they
-    came. A NIC without an address is only named.
+    The first keeps its management address. Where the host's own address is on another NIC, answers to the management
+    segment go back the way they came. A NIC without an address is only named. A gateway has no default route: the
+    ways that it knows are its role's.
     """
-    segment = next((segment for segment in site.segments if segment.enclave == host.enclave), None)
-    data_nic = next((nic for nic in machine.nics[1:] if not nic.name.startswith("swp")), None)
-    on_data = data_nic is not None and segment is not None and host.address in segment.subnet
-    gateway = str(site.management_gateway)
     nics: list[dict[str, Any]] = []
-    for nic in machine.nics:
-        entry: dict[str, Any] = {"name": nic.name, "mac": nic.mac}
-        if nic is machine.boot_nic:
-            entry |= {"address": str(machine.management_address), "prefix": site.management.prefixlen}
-            entry["reply_gateway" if on_data else "gateway"] = gateway
-        elif on_data and nic is data_nic and segment is not None:
-            entry |= {"address": str(host.address), "prefix": segment.subnet.prefixlen, "gateway": str(segment.gateway)}
+    on_data = bool(own_nic(facility, site, host))
+    for interface in interfaces_of(facility, site, host):
+        entry: dict[str, Any] = {"name": interface.name, "mac": interface.mac}
+        if interface.addresses:
+            entry |= {"address": str(interface.addresses[0].ip), "prefix": interface.addresses[0].network.prefixlen}
+        if interface.addresses[1:]:
+            entry["also"] = str(interface.addresses[1].ip)
+        if interface.use is Use.MANAGEMENT:
+            entry["reply_gateway" if on_data else "gateway"] = str(site.management_gateway)
+        elif interface.use is Use.SEGMENT and interface.enclave == host.enclave and "also" not in entry:
+            segment = site.segment(interface.enclave)
+            if segment is not None:
+                entry["gateway"] = str(segment.gateway)
         nics.append(entry)
     return nics
 
 
-def _networks(site: Site, switches: list[Host], host_by_name: dict[str, ResourceInputs]) -> list[ResourceInputs]:
-    enclave_by_machine = {host.machine: host.enclave for host in site.hosts if host.flavour != SWITCH_FLAVOUR}
+def _networks(
+    facility: Facility, site: Site, switches: list[Host], host_by_name: dict[str, ResourceInputs]
+) -> list[ResourceInputs]:
+    """The segments of enclaves that have ports on switches, and the management segment where boot NICs have."""
+    ports = switch_ports(facility, site)
+    wanted: list[tuple[str, dict[str, Any]]] = [
+        (segment.enclave, {"vni": segment.vni, "bridge": f"br{segment.vni}", "subnet": str(segment.subnet)})
+        for segment in sorted(site.segments, key=lambda segment: segment.enclave)
+    ]
+    wanted.append((MANAGEMENT, {"vni": 0, "bridge": MANAGEMENT_BRIDGE, "subnet": str(site.management)}))
     networks: list[ResourceInputs] = []
-    for segment in sorted(site.segments, key=lambda segment: segment.enclave):
-        members: list[dict[str, Any]] = []
-        for switch in switches:
-            ports = sorted(
-                cable.port
-                for cable in site.cables
-                if cable.switch == switch.machine and enclave_by_machine.get(cable.machine) == segment.enclave
-            )
-            made = host_by_name[switch.name]
-            members.append(
-                {
-                    "host": switch.name,
-                    "management_address": made.inputs["management_address"],
-                    "generation": made.generation,
-                    "ports": ports,
-                }
-            )
-        if any(member["ports"] for member in members):
-            networks.append(
-                _resource(
-                    Kind.NETWORK,
-                    f"{site.name}/network/{segment.enclave}",
-                    {
-                        "site": site.name,
-                        "enclave": segment.enclave,
-                        "vni": segment.vni,
-                        "bridge": f"br{segment.vni}",
-                        "subnet": str(segment.subnet),
-                        "switches": [member for member in members if member["ports"]],
-                    },
-                )
-            )
+    for name, about in wanted:
+        members = [
+            {
+                "host": switch.name,
+                "management_address": host_by_name[switch.name].inputs["management_address"],
+                "generation": host_by_name[switch.name].generation,
+                "ports": sorted(port for (serial, port), on in ports.items() if (serial, on) == (switch.machine, name)),
+            }
+            for switch in switches
+        ]
+        members = [member for member in members if member["ports"]]
+        if members:
+            inputs = {"site": site.name, "enclave": name, **about, "switches": members}
+            networks.append(_resource(Kind.NETWORK, f"{site.name}/network/{name}", inputs))
     return networks
+
+
+def switch_ports(facility: Facility, site: Site) -> dict[tuple[str, str], str]:
+    """What each cabled port of a switch machine is on, by serial and port: an enclave, or ``management``.
+
+    A port is on the enclave of the NIC at its cable's other end: a boot NIC's is on the management segment, as is a
+    port that is cabled to an unmanaged switch. A NIC that has no part in any enclave leaves its port alone.
+    """
+    switches = {host.machine for host in site.hosts if host.flavour == SWITCH_FLAVOUR}
+    unmanaged = {switch.name for switch in site.unmanaged_switches}
+    boot = {machine.serial: machine.boot_nic.name for machine in site.machines if machine.nics}
+    enclaves: dict[tuple[str, str], str] = {}
+    for host in site.hosts:
+        if host.machine in switches or host.machine not in site.machine_by_serial:
+            continue
+        further = {nic.name: nic.enclave for nic in host.nics}
+        for nic in site.machine_by_serial[host.machine].nics[1:]:
+            enclaves[host.machine, nic.name] = further.get(nic.name, host.enclave)
+    found: dict[tuple[str, str], str] = {}
+    uplinks: dict[tuple[str, str], str] = {}
+    for cable in site.cables:
+        if cable.machine in switches and cable.switch in unmanaged and cable.nic != boot.get(cable.machine):
+            uplinks[cable.machine, cable.nic] = MANAGEMENT
+        elif cable.switch not in switches or cable.machine in switches:
+            continue
+        elif cable.nic == boot.get(cable.machine):
+            found[cable.switch, cable.port] = MANAGEMENT
+        elif (on := enclaves.get((cable.machine, cable.nic), "")) and site.segment(on) is not None:
+            found[cable.switch, cable.port] = on
+    behind = {serial for (serial, _), on in found.items() if on == MANAGEMENT}
+    return {**found, **{port: on for port, on in uplinks.items() if port[0] in behind}}
+
+
+def through_switches(facility: Facility, site: Site) -> bool:
+    """Whether machines of the site boot through switch machines, so that those have to be there first."""
+    return MANAGEMENT in switch_ports(facility, site).values()
 
 
 def _pool(site: Site, name: str) -> StoragePool:
