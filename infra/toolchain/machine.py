@@ -37,7 +37,7 @@ def observe() -> Facts:
         python=tuple(sys.version_info[:3]),
         root=root,
         apt=shutil.which("apt-get") is not None,
-        virtualenv_is_current=virtualenv.is_current(places.CHECKOUT),
+        virtualenv=virtualenv.condition(places.CHECKOUT),
         programs=tuple(_program(program, cache) for program in programs.table().values()),
         packages_absent=tuple(
             PackageFact(name=package.name, absent=package.absent, purpose=package.purpose)

@@ -6,6 +6,7 @@ import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from infra.toolchain import children, locks, modules, wheels
 from infra.toolchain.wheels import SYSTEM_PYTHON
@@ -51,6 +52,13 @@ def is_current(checkout: Path) -> bool:
     stamp = checkout / ".venv" / "pachon.stamp"
     python = checkout / ".venv" / "bin" / "python"
     return os.access(python, os.X_OK) and stamp.exists() and stamp.read_text(encoding="ascii") == digest(checkout)
+
+
+def condition(checkout: Path) -> Literal["current", "stale", "missing"]:
+    """Whether ``.venv`` is right, was made before those files changed, or is not there whole."""
+    if is_current(checkout):
+        return "current"
+    return "stale" if (checkout / ".venv" / "pachon.stamp").exists() else "missing"
 
 
 def _make(checkout: Path, *, cache: Path, progress: Progress) -> None:

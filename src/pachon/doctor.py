@@ -9,6 +9,7 @@ from typing import Literal
 from pachon.model.base import Frozen
 
 Blocks = Literal["all", "lab", "tests"]
+Virtualenv = Literal["current", "stale", "missing"]
 
 LEAST_INOTIFY_INSTANCES = 1024
 LEAST_DISK_BYTES = 20 << 30
@@ -62,7 +63,8 @@ class Facts(Frozen):
     python: tuple[int, ...]
     root: bool
     apt: bool
-    virtualenv_is_current: bool
+    virtualenv: Virtualenv
+    """``.venv``: whether it is there, and was made from pyproject.toml and requirements.lock as they are now."""
     programs: tuple[ProgramFact, ...]
     packages_absent: tuple[PackageFact, ...]
     features: tuple[FeatureFact, ...]
@@ -113,11 +115,16 @@ def _python(facts: Facts) -> Finding:
 
 
 def _virtualenv(facts: Facts) -> Finding:
-    ok = facts.virtualenv_is_current
+    ok = facts.virtualenv == "current"
+    found = {
+        "current": "as requirements.lock says",
+        "stale": "those of before pyproject.toml or requirements.lock changed",
+        "missing": "no .venv, or one that was not finished",
+    }
     return Finding(
         name="python packages",
         ok=ok,
-        found="as requirements.lock says" if ok else ".venv is missing or was made from other files",
+        found=found[facts.virtualenv],
         needed="requirements.lock in .venv",
         cure="" if ok else "'make setup'",
     )

@@ -11,7 +11,7 @@ GOOD = Facts(
     python=(3, 11, 2),
     root=True,
     apt=True,
-    virtualenv_is_current=True,
+    virtualenv="current",
     programs=(ProgramFact(name="pulumi", needed_version="3.250.0", found="3.250.0 at /x"),),
     packages_absent=(),
     features=(FeatureFact(name="namespaces", lack=""),),
@@ -37,7 +37,8 @@ def test_a_machine_that_has_all_lacks_nothing() -> None:
     ("changes", "name", "blocks", "cure"),
     [
         ({"python": (3, 9, 2)}, "python", "all", "Python 3.11"),
-        ({"virtualenv_is_current": False}, "python packages", "all", "make setup"),
+        ({"virtualenv": "stale"}, "python packages", "all", "make setup"),
+        ({"virtualenv": "missing"}, "python packages", "all", "make setup"),
         ({"programs": (ProgramFact(name="pulumi", needed_version="1", found=""),)}, "pulumi", "all", "make setup"),
         (
             {"packages_absent": (PackageFact(name="zstd", absent=("zstd",), purpose="images"),)},
@@ -83,7 +84,7 @@ def test_more_disk_is_needed_while_programs_are_still_to_be_built() -> None:
 
 
 def test_what_blocks_all_blocks_the_lab_too_but_not_the_other_way() -> None:
-    found = judged(root=False, virtualenv_is_current=False)
+    found = judged(root=False, virtualenv="stale")
     assert {finding.name for finding in lacks(found, "lab")} == {"root", "python packages"}
     assert {finding.name for finding in lacks(found, "all")} == {"python packages"}
 
