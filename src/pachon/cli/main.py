@@ -41,6 +41,7 @@ NOUNS = {
     "verify": Noun("pachon.cli.verify", "Test hosts by the tests of their roles."),
     "host": Noun("pachon.cli.host", "List and show hosts, and log in to them."),
     "machine": Noun("pachon.cli.machine", "List and show machines, and switch them."),
+    "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
     "inventory": Noun("pachon.cli.inventory", "Print Ansible's inventory."),
     "lab": Noun("pachon.cli.lab", "The emulated hardware by itself."),
     "completion": Noun("pachon.cli.completion", "Print the shell's completion script."),
