@@ -77,8 +77,8 @@ BOOT_PACKAGES = ("systemd-boot-efi",)
 
 FLAVOURS = MappingProxyType(
     {
-        "batch": ("base", "storage"),
-        "batch_controller": ("base", "storage"),
+        "batch": ("base", "storage", "slurm_compute"),
+        "batch_controller": ("base", "storage", "slurm_controller", "slurm_accounting"),
         "server": ("base", "storage"),
         "switch": ("base", "storage", "switch"),
     }
@@ -87,12 +87,11 @@ FLAVOURS = MappingProxyType(
 
 FLAVOUR_PACKAGES = MappingProxyType(
     {
-        "batch": ("munge", "python3-astropy", "rsync", "slurm-client", "slurmd"),
+        "batch": ("munge", "python3-astropy", "slurm-client", "slurmd"),
         "batch_controller": (
             "mariadb-client-core",
             "mariadb-server-core",
             "munge",
-            "rsync",
             "slurm-client",
             "slurm-wlm-mysql-plugin",
             "slurmctld",

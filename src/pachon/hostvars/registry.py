@@ -8,6 +8,7 @@ random bytes each is made from. A role without a line gets its defaults. The mod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from pachon.hostvars import slurm_accounting, slurm_cluster, slurm_compute, slurm_controller, storage
 from pachon.model.facility import Facility, Host, Site
 
 Arguments = dict[str, object]
@@ -35,8 +36,22 @@ OF_GROUPS = (
 
 ROLES = (*EVERY_HOST, *OF_GROUPS)
 
-ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingProxyType({})
+ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingProxyType(
+    {
+        "slurm_accounting": slurm_accounting.arguments,
+        "slurm_compute": slurm_compute.arguments,
+        "slurm_controller": slurm_controller.arguments,
+        "storage": storage.arguments,
+    }
+)
 """By role; one line each, sorted."""
 
-SECRETS: Mapping[str, Callable[[Facility, Site, Host], Secrets]] = MappingProxyType({})
+SECRETS: Mapping[str, Callable[[Facility, Site, Host], Secrets]] = MappingProxyType(
+    {
+        "slurm_accounting": slurm_cluster.munge_secrets,
+        "slurm_compute": slurm_compute.secrets,
+        "slurm_controller": slurm_cluster.munge_secrets,
+        "storage": storage.secrets,
+    }
+)
 """By role; one line each, sorted."""

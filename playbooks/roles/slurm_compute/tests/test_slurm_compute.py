@@ -1,0 +1,31 @@
+# ruff: noqa: D103  a test says in its name what would be broken
+"""What a batch worker must show."""
+
+from testinfra.host import Host
+
+
+def test_slurmd_runs_and_starts_again_by_itself(host: Host) -> None:
+    assert host.service("slurmd").is_running
+    assert host.service("slurmd").is_enabled
+    assert host.check_output("systemctl show slurmd -p Restart --value") == "always"
+
+
+def test_the_controller_knows_this_worker(host: Host) -> None:
+    name = host.check_output("hostname -s")
+    said = host.check_output("scontrol --oneliner show node %s", name)
+    assert "DYNAMIC_NORM" in said
+    assert "NOT_RESPONDING" not in said
+
+
+def test_nobody_but_munge_reads_the_key_of_the_cluster(host: Host) -> None:
+    assert host.check_output("sudo -n stat -c '%%U %%a' /etc/munge/munge.key") == "munge 400"
+
+
+def test_the_account_of_campaigns_has_the_number_that_it_has_everywhere(host: Host) -> None:
+    assert host.user("campaign").uid == 64100
+    assert host.check_output("sudo -n stat -c '%%U %%a' /etc/pachon/campaign.rsync") == "campaign 400"
+
+
+def test_pipelines_find_their_software(host: Host) -> None:
+    assert host.run("/usr/bin/python3 -c 'import astropy.io.fits, numpy'").rc == 0
+    assert host.file("/usr/lib/pachon/pipelines").is_directory
