@@ -156,6 +156,11 @@ def bmc(facility: str, site: str) -> Group:
     return Group(f"{facility}/bmc-{site}")
 
 
+def link(facility: str, name: str) -> Group:
+    """The process of a link between sites."""
+    return Group(f"{facility}/link-{name}")
+
+
 def keeper(facility: str, serial: str) -> Group:
     """The process that keeps a machine running."""
     return Group(f"{facility}/{serial}/keeper")

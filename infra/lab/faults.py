@@ -1,7 +1,7 @@
-"""Faults that tests and drills put into a lab's machines: a pulled cable, a wrong clock, a disk that fills up.
+"""Faults that tests and drills put into a lab: a pulled cable, a wrong clock, a full disk, a cut link, a site cut off.
 
-Faults of BMCs are the emulator's own (``infra.lab.bmc.faults``). They lie in the machine's folder and last until they
-are taken back.
+Faults of BMCs are the emulator's own (``infra.lab.bmc.faults``). Those of machines lie in the machine's folder and last
+until they are taken back; cuts last until they are mended, or until the next ``up``.
 """
 
 import json
@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.lab import ip, plug, power, spec, stock
+from infra.lab.wan import cut_link, cut_site, mend_link, mend_site
 from pachon.errors import UsageError
+
+__all__ = ["cut_link", "cut_site", "fill_disk", "mend_link", "mend_site", "pull_cable", "set_clock"]
 
 
 def _machine(state: Path, serial: str) -> tuple[Path, spec.MachineSpec]:

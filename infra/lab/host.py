@@ -10,7 +10,7 @@ from infra.lab import cgroups, firmware
 from pachon.errors import MissingError
 from pachon.model.facility import Facility
 
-PROGRAMS = ("ip", "mcopy", "nsenter", "partx", "systemd-nspawn", "unshare", "zstd")
+PROGRAMS = ("ip", "mcopy", "nft", "nsenter", "partx", "systemd-nspawn", "unshare", "zstd")
 FIRMWARE_PROGRAMS = ("qemu-system-x86_64",)
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_SPARE = 128
@@ -18,6 +18,10 @@ INOTIFY_PER_MACHINE = 16
 
 _NETWORK_TRIAL = (
     "ip link add name v0 type veth peer name v1 && ip link add name b0 type bridge && ip tuntap add t0 mode tap"
+)
+_FILTER_TRIAL = (
+    "add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; }; "
+    "add rule ip t c ip saddr 192.0.2.1 snat to 192.0.2.2"
 )
 _MOUNT_TRIAL = (
     'mount -t tmpfs t "$0" && mkdir "$0/l" "$0/u" "$0/w" "$0/m" && '
@@ -42,6 +46,7 @@ def missing(*, firmware_machines: bool = True) -> list[str]:
     if lacking:
         return lacking
     lacking += _trial(["unshare", "--net", "sh", "-c", _NETWORK_TRIAL], "network namespaces with veth, bridge and tap")
+    lacking += _trial(["unshare", "--net", "nft", _FILTER_TRIAL], "packet filters with translation of addresses")
     place = Path(tempfile.mkdtemp(prefix="pachon-trial-", dir="/run"))
     try:
         lacking += _trial(["unshare", "--mount", "sh", "-c", _MOUNT_TRIAL, str(place)], "mounts of tmpfs and overlay")

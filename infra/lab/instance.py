@@ -29,6 +29,7 @@ from infra.lab import (
     site_bmc,
     spec,
     stock,
+    wan,
     wiring,
 )
 from infra.lab import power as switches
@@ -56,6 +57,8 @@ class SiteStatus(Frozen):
     """Whether the namespace is there."""
     bmc_pid: int | None
     """The process that serves its BMCs; none: they do not answer."""
+    cut_off: bool = False
+    """Somebody cut it off from the controller."""
 
 
 class MachineStatus(Frozen):
@@ -86,6 +89,8 @@ class LabStatus(Frozen):
     machines: tuple[MachineStatus, ...]
     problems: tuple[str, ...]
     """What the next ``up`` would mend."""
+    links: tuple[wan.LinkStatus, ...] = ()
+    """Between sites, as far as something is plugged in."""
 
 
 def missing() -> list[str]:
@@ -151,6 +156,7 @@ def _up(facility: Facility, state: Path, progress: Progress) -> None:
             if made:
                 changes.append(f"{made} machines at {site.name}")
         network.lay_cables(facility)
+        changes += wan.ensure(facility, state=state)
         for site in facility.sites:
             changes += _ensure_bmc(facility, site, state)
     tell("", "done" if changes else "unchanged", "; ".join(changes) or "everything of it stands")
@@ -277,6 +283,7 @@ def _status(facility: str, state: Path) -> LabStatus:
     problems: list[str] = []
     if known is not None and not owned:
         problems.append(f"a lab of this name is up and belongs to {known.state}")
+    cut_off = wan.sites_cut_off(facility) if owned else frozenset()
     for path in sorted((state / "lab" / "sites").glob("*.json")) if owned else []:
         floor = names.floor(facility, path.stem)
         site = SiteStatus(
@@ -284,10 +291,16 @@ def _status(facility: str, state: Path) -> LabStatus:
             floor=floor,
             network=ip.exists(floor),
             bmc_pid=alive.holder(site_bmc.lock_path(path)),
+            cut_off=path.stem in cut_off,
         )
         sites.append(site)
         problems += [] if site.network else [f"the network of {site.name} is gone"]
         problems += [] if site.bmc_pid else [f"the BMCs of {site.name} do not answer"]
+        problems += [f"site {site.name} is cut off"] if site.cut_off else []
+    links = wan.status(facility, state=state) if owned else ()
+    for link in links:
+        problems += [] if link.pid else [f"link {link.name} carries nothing"]
+        problems += [f"link {link.name} is cut"] if link.cut else []
     machines = tuple(_machine_status(own) for own in stock.known(state)) if owned else ()
     for own in stock.known(state) if owned else []:
         if switches.keeper(own) is None and cgroups.power(facility, own.name).populated():
@@ -299,6 +312,7 @@ def _status(facility: str, state: Path) -> LabStatus:
         sites=tuple(sites),
         machines=machines,
         problems=tuple(problems),
+        links=links,
     )
 
 

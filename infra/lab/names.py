@@ -15,6 +15,7 @@ MANAGEMENT_BRIDGE = "mgmt"
 HUB_LINK = "controller"
 FLOOR_LINK = "uplink"
 CABLE_MTU = 9216
+WAN_MTU = 1500
 LAST_METRIC = 4278198272
 """Metric of the route that refuses what no other route takes."""
 
@@ -31,6 +32,11 @@ def hub(facility: str) -> str:
 def floor(facility: str, site: str) -> str:
     """Namespace of a site's switch ports, cables, BMCs and boot service."""
     return f"{facility}-{site}"
+
+
+def wan(facility: str) -> str:
+    """Namespace of the links between sites."""
+    return f"{facility}-wan"
 
 
 def machine_namespace(facility: str, serial: str) -> str:
@@ -51,6 +57,21 @@ def floor_port(serial: str, nic: str) -> str:
 def cable_bridge(one: str, other: str) -> str:
     """The cable between two floor ports, whichever is named first."""
     return _short("c", "|".join(sorted((one, other))), 10)
+
+
+def wan_bridge(link: str, site: str) -> str:
+    """Where NICs are plugged into a link at a site, on its floor."""
+    return _short("w", f"{link}/{site}", 10)
+
+
+def wan_port(link: str, site: str) -> str:
+    """The site's end of a link, on the floor."""
+    return _short("x", f"{link}/{site}", 10)
+
+
+def wan_end(link: str, site: str) -> str:
+    """The site's end of a link, in the namespace of links."""
+    return _short("e", f"{link}/{site}", 10)
 
 
 def mark(facility: str, state: Path) -> str:

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from infra.lab import ip, kernel, names, record, wiring
-from pachon.errors import RefusedError
+from pachon.errors import PermanentError, RefusedError
 from pachon.model.facility import Facility
 
 _IN_NAMESPACE = {
@@ -26,9 +27,10 @@ _LEAVE_SECONDS = 10.0
 
 
 def stands(facility: Facility) -> bool:
-    """Whether all lasting namespaces and the controller's link are there."""
+    """Whether all lasting namespaces and the controller's link are there, finished."""
     links = {link["ifname"] for link in ip.show("link")}
-    return names.controller_link(facility.name) in links and all(map(ip.exists, wiring.namespaces(facility)))
+    there = names.controller_link(facility.name) in links and all(map(ip.exists, wiring.namespaces(facility)))
+    return there and "UP" in ip.show("link", "show", "lo", namespace=names.wan(facility.name))[0]["flags"]
 
 
 def refuse_overlap(facility: Facility) -> None:
@@ -60,7 +62,10 @@ def build(facility: Facility, mark: str) -> None:
         _set(namespace)
     ip.batch(wiring.hub_lines(facility, mark), namespace=names.hub(facility.name))
     for site in facility.sites:
-        ip.batch(wiring.floor_lines(facility, site, mark), namespace=names.floor(facility.name, site.name))
+        floor = names.floor(facility.name, site.name)
+        ip.batch(wiring.floor_lines(facility, site, mark), namespace=floor)
+        _filter(wiring.nat_rules(facility, site), floor)
+    ip.batch(wiring.wan_lines(mark), namespace=names.wan(facility.name))  # the last thing: see stands
 
 
 def lay_cables(facility: Facility) -> None:
@@ -69,6 +74,15 @@ def lay_cables(facility: Facility) -> None:
         floor = names.floor(facility.name, site.name)
         present = frozenset(str(link["ifname"]) for link in ip.show("link", namespace=floor))
         ip.batch(wiring.cable_lines(site, present), namespace=floor)
+
+
+def _filter(rules: str, namespace: str) -> None:
+    argv = ["nsenter", f"--net={kernel.NETNS_FOLDER / namespace}", "--", "nft", "-f", "-"]
+    done = subprocess.run(argv, input=rules, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise PermanentError(
+            f"packet filter of the lab, namespace {namespace}: {done.stderr.strip()}", cure="see 'pachon doctor'"
+        )
 
 
 def _set(namespace: str) -> None:

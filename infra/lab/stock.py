@@ -28,7 +28,7 @@ def ensure(facility: Facility, site: Site, *, state: Path, cache: Path, mark: st
     """Folder, spec and disks of every machine of the site are there; how many were made."""
     folder = machines_folder(state)
     loops = {each.file: each.device for each in disks.attached(folder)}
-    ports = wiring.ports(site)
+    ports = wiring.ports(facility, site)
     made = 0
     for machine in site.machines:
         own = folder / machine.serial

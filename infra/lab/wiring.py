@@ -1,7 +1,8 @@
 """Turns a facility's sites, cables and NICs into the links, bridges and routes of a lab. Pure: text comes out.
 
 Shape: the controller (the machine's own network) - hub - one floor per site. A floor holds the management bridge, the
-far end of every NIC, and one two-port bridge per cable between machines, which outlives both of its ends.
+far end of every NIC, and one two-port bridge per cable between machines, which outlives both of its ends. Links between
+sites go from a bridge on the one floor through the namespace of links to a bridge on the other.
 """
 
 import hashlib
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from infra.lab import names
 from infra.lab.spec import Port
 from pachon.errors import UsageError
-from pachon.model.facility import Facility, Machine, Serial, Site, SiteName
+from pachon.model.facility import Cable, Facility, Machine, Serial, Site, SiteName
 
+CUT_PRIORITY = 50
+"""Of the hub's rules that drop all between the controller and a site that is cut off."""
 FORWARDED_GROUPS = 0xFFF8
 """Link-local multicast that a cable's bridge passes on: all that the kernel lets a bridge pass, LLDP among it."""
 _NO_TRANSIT_TABLE = 100
@@ -39,6 +42,44 @@ class CableBridge:
         return " - ".join(f"{end.serial}/{end.nic}" for end in self.ends)
 
 
+@dataclass(frozen=True)
+class LinkEnd:
+    """What a wide-area link has at one of its sites."""
+
+    link: str
+    site: SiteName
+    bridge: str
+    """On the floor: NICs are plugged in here."""
+    port: str
+    """On the floor, in the bridge."""
+    inner: str
+    """The port's other side, in the namespace of links."""
+
+
+def link_ends(facility: Facility) -> list[LinkEnd]:
+    """Both ends of every link that a NIC is plugged into at one site at least."""
+    plugged = {
+        cable.switch for site in facility.sites for cable in site.cables if _is_plugged_in(facility, site, cable)
+    }
+    return [
+        LinkEnd(
+            link=link.name,
+            site=site,
+            bridge=names.wan_bridge(link.name, site),
+            port=names.wan_port(link.name, site),
+            inner=names.wan_end(link.name, site),
+        )
+        for link in facility.links
+        if link.name in plugged
+        for site in link.sites
+    ]
+
+
+def _is_plugged_in(facility: Facility, site: Site, cable: Cable) -> bool:
+    """Whether the cable goes into a link."""
+    return cable.port == site.name and any(cable.switch == link.name for link in facility.links)
+
+
 def site_pair(facility: Facility, site: SiteName) -> names.Pair:
     """Addresses of the link between hub and site."""
     return names.pair(facility.prefix, [each.name for each in facility.sites].index(site) + 1)
@@ -48,12 +89,12 @@ def check(facility: Facility) -> None:
     """Nothing, where the facility can be a lab.
 
     Raises:
-        UsageError: a site's network overlaps the lab's own range, or a site is called "hub".
+        UsageError: a site's network overlaps the lab's own range, or a site is called as another part of the lab.
     """
     room = names.reserved(facility.prefix)
     for site in facility.sites:
-        if site.name == "hub":
-            raise UsageError("a site of a lab cannot be called 'hub'", cure="rename the site")
+        if site.name in ("hub", "wan"):
+            raise UsageError(f"a site of a lab cannot be called {site.name!r}", cure="rename the site")
         for network in (site.management, site.bmc_network, *(segment.subnet for segment in site.segments)):
             if network.overlaps(room):
                 raise UsageError(
@@ -73,7 +114,7 @@ def cable_bridges(site: Site) -> dict[str, CableBridge]:
     return found
 
 
-def ports(site: Site) -> Mapping[Serial, tuple[Port, ...]]:
+def ports(facility: Facility, site: Site) -> Mapping[Serial, tuple[Port, ...]]:
     """Every machine's NICs with the place where their cables end."""
     bridge_of: dict[tuple[Serial, str], tuple[str, str]] = {}
     for bridge in cable_bridges(site).values():
@@ -84,6 +125,8 @@ def ports(site: Site) -> Mapping[Serial, tuple[Port, ...]]:
     for cable in site.cables:
         if cable.switch in unmanaged:
             bridge_of[cable.machine, cable.nic] = (names.MANAGEMENT_BRIDGE, "")
+        elif _is_plugged_in(facility, site, cable):
+            bridge_of[cable.machine, cable.nic] = (names.wan_bridge(cable.switch, site.name), "")
     return {machine.serial: _ports(machine, bridge_of) for machine in site.machines}
 
 
@@ -106,7 +149,8 @@ def signature(facility: Facility) -> str:
 
 def namespaces(facility: Facility) -> list[str]:
     """The lab's lasting namespaces, hub first."""
-    return [names.hub(facility.name), *(names.floor(facility.name, site.name) for site in facility.sites)]
+    floors = [names.floor(facility.name, site.name) for site in facility.sites]
+    return [names.hub(facility.name), *floors, names.wan(facility.name)]
 
 
 def creation(facility: Facility) -> list[str]:
@@ -167,6 +211,28 @@ def floor_lines(facility: Facility, site: Site, mark: str) -> list[str]:
     ]
 
 
+def nat_rules(facility: Facility, site: Site) -> str:
+    """Rules of a floor, for nft: hosts see their controller as the management gateway, behind which it stands."""
+    controller = names.pair(facility.prefix, 0).near
+    return (
+        "add table ip pachon\nadd chain ip pachon leaving { type nat hook postrouting priority srcnat; }\n"
+        f'add rule ip pachon leaving ip saddr {controller} oifname "{names.MANAGEMENT_BRIDGE}" '
+        f"snat to {site.management_gateway}\n"
+    )
+
+
+def wan_lines(mark: str) -> list[str]:
+    """Commands for the namespace of links: nothing in it has an address."""
+    return _start(mark)
+
+
+def cut_lines(facility: Facility, site: Site) -> list[str]:
+    """What to add to the hub, as ``rule add``, for the controller and the site to hear nothing of one another."""
+    number = [each.name for each in facility.sites].index(site.name)
+    heads = (f"iif s{number}", f"to {site.management}", f"to {site.bmc_network}")
+    return [f"priority {CUT_PRIORITY + number} {head} blackhole" for head in heads]
+
+
 def _start(mark: str) -> list[str]:
     return [
         f"link set lo alias {mark} up",
@@ -189,4 +255,25 @@ def cable_lines(site: Site, present: frozenset[str]) -> list[str]:
                 f"group_fwd_mask {FORWARDED_GROUPS}",
                 f'link set {name} alias "{cable.alias}" addrgenmode none mtu {names.CABLE_MTU} up',
             ]
+    return lines
+
+
+def link_end_lines(facility: Facility, site: Site, present: frozenset[str]) -> list[str]:
+    """Commands for the floor that make the ends of links which are missing and take away those of no link any more.
+
+    ``present`` are the names of the floor's links.
+    """
+    ends = [end for end in link_ends(facility) if end.site == site.name]
+    wanted = {name for end in ends for name in (end.bridge, end.port)}
+    lines = [f"link del {name}" for name in sorted(present - wanted) if name[0] in "wx" and len(name) == 11]
+    for end in ends:
+        label = f'alias "{end.link} at {end.site}" addrgenmode none mtu {names.WAN_MTU}'
+        if end.bridge not in present:
+            lines += [
+                f"link add {end.bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                f"link set {end.bridge} {label} up",
+            ]
+        if end.port not in present:
+            lines.append(f"link add {end.port} type veth peer name {end.inner} netns {names.wan(facility.name)}")
+        lines.append(f"link set {end.port} {label} master {end.bridge} up")
     return lines

@@ -68,8 +68,9 @@ def test_network_over_the_lab_s_own_range_is_refused() -> None:
 def test_cable_between_machines_is_known_from_both_ends() -> None:
     host, switch = labs.machine(20, 1, site="base", nics=2), labs.machine(20, 2, site="base", model="switch", nics=3)
     cable = Cable(machine=host.serial, nic="eth1", switch=switch.serial, port="swp2")
-    site = labs.facility("t-pure", 20, machines=(host, switch), cables=(cable,)).sites[0]
-    ports = wiring.ports(site)
+    facility = labs.facility("t-pure", 20, machines=(host, switch), cables=(cable,))
+    site = facility.sites[0]
+    ports = wiring.ports(facility, site)
     boot, data = ports[host.serial]
     assert (boot.bridge, boot.other) == ("mgmt", "")
     _, unused, used = ports[switch.serial]

@@ -1,20 +1,29 @@
 """``pachon lab``: emulated hardware by itself, as if racks were built or taken away."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pachon import places
 from pachon.cli.answer import Answer, Part, Table, facts
-from pachon.cli.frame import Call, Command, LongCommand, example, noun
-from pachon.errors import ExitCode, RefusedError, UsageError
+from pachon.cli.frame import Call, Command, LongCommand, complete, example, noun
+from pachon.errors import ExitCode, MissingError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from infra.lab.instance import LabStatus, MachineStatus
     from pachon.model.facility import Facility
 
 app = noun("The emulated hardware by itself.")
+link_app = noun("Cut and mend links between sites.")
+site_app = noun("Cut sites off and let them in again.")
+app.add_typer(link_app, name="link")
+app.add_typer(site_app, name="site")
+
+LinkName = Annotated[str, typer.Argument(metavar="NAME", help="Link of the definition.")]
+SiteName = Annotated[
+    str, typer.Argument(metavar="SITE", help="Site of the definition.", autocompletion=complete("site"))
+]
 
 
 @app.command(cls=LongCommand, epilog=example("pachon lab up", "pachon lab up --facility lab --events lab.jsonl"))
@@ -69,14 +78,21 @@ def status(ctx: typer.Context) -> Answer:
     call = Call.of(ctx)
     name, complaint = standing_name(call)
     kind, found = asyncio.run(_look(name))
-    sites = [(site.name, site.floor, site.network, site.bmc_pid is not None) for site in found.sites]
+    sites = [(site.name, site.floor, site.network, site.bmc_pid is not None, site.cut_off) for site in found.sites]
+    links = [
+        (link.name, " - ".join(link.sites), link.rate_mbps, link.delay_ms, link.pid is not None, link.cut)
+        for link in found.links
+    ]
     machines = [
         (machine.serial, machine.site, machine.kind, _power(machine), machine.boot_source, machine.boots)
         for machine in found.machines
     ]
     text: list[Part] = [facts({"facility": name, "kind": kind, "up": found.up, "owner": found.owner})]
     if found.machines:
-        text += ["", Table(("site", "namespace", "network", "bmcs answer"), sites, folds=("namespace",))]
+        text += ["", Table(("site", "namespace", "network", "bmcs answer", "cut off"), sites, folds=("namespace",))]
+    if links:
+        text += ["", Table(("link", "sites", "mbit/s", "ms one way", "carries", "cut"), links, folds=("sites",))]
+    if found.machines:
         text += ["", Table(("machine", "site", "kind", "power", "boot source", "boots"), machines)]
         text += ["", f"consoles: {found.machines[0].console.parent.parent}/*/{found.machines[0].console.name}"]
     text += [f"problem: {problem}" for problem in found.problems]
@@ -87,6 +103,68 @@ def status(ctx: typer.Context) -> Answer:
         exit_code=ExitCode.DONE if found.up else ExitCode.DEGRADED,
         talk=[] if found.up else ["'pachon lab up' builds or mends it"],
     )
+
+
+@link_app.command("cut", cls=Command, epilog=example("pachon lab link cut base-archive"))
+def cut_link(ctx: typer.Context, name: LinkName) -> Answer:
+    """Let nothing pass a link any more; what is under way is lost and neither end is told.
+
+    Lasts until 'pachon lab link mend', or until the next 'pachon lab up' or 'pachon up'.
+    """
+    from infra.lab import faults
+
+    faults.cut_link(_standing(ctx), name)
+    return Answer(value={"link": name, "cut": True}, text=[f"link {name} is cut"])
+
+
+@link_app.command("mend", cls=Command, epilog=example("pachon lab link mend base-archive"))
+def mend_link(ctx: typer.Context, name: LinkName) -> Answer:
+    """Let a link that was cut carry again."""
+    from infra.lab import faults
+
+    faults.mend_link(_standing(ctx), name)
+    return Answer(value={"link": name, "cut": False}, text=[f"link {name} is whole"])
+
+
+@site_app.command("cut", cls=Command, epilog=example("pachon lab site cut archive"))
+def cut_site(ctx: typer.Context, name: SiteName) -> Answer:
+    """Cut a site off: from all other sites, and from the controller on this machine.
+
+    Lasts until 'pachon lab site mend', or until the next 'pachon lab up' or 'pachon up'.
+    """
+    from infra.lab import faults
+
+    faults.cut_site(_standing(ctx), name)
+    return Answer(value={"site": name, "cut_off": True}, text=[f"site {name} is cut off"])
+
+
+@site_app.command("mend", cls=Command, epilog=example("pachon lab site mend archive"))
+def mend_site(ctx: typer.Context, name: SiteName) -> Answer:
+    """Let a site in again that was cut off; links that were cut themselves stay so."""
+    from infra.lab import faults
+
+    faults.mend_site(_standing(ctx), name)
+    return Answer(value={"site": name, "cut_off": False}, text=[f"site {name} is reached again"])
+
+
+def _standing(ctx: typer.Context) -> "Facility":
+    """The facility asked for, whose real lab is ours and up.
+
+    Raises:
+        RefusedError: its hardware is real, or the lab of its name is another's.
+        MissingError: it is not up, or it is the twin, which has no links.
+    """
+    from infra.lab import record
+    from pachon import ground
+
+    facility = emulated(Call.of(ctx))
+    state = places.state(facility.name).resolve()
+    if ground.of(facility).kind == "twin":
+        raise MissingError("the twin has no links between sites", cure="'pachon doctor' says what the real lab needs")
+    record.refuse_strangers(facility.name, state)
+    if record.read(facility.name) is None:
+        raise MissingError(f"the lab of {facility.name!r} is not up", cure="'pachon lab up' builds it")
+    return facility
 
 
 async def _look(name: str) -> "tuple[str, LabStatus]":
