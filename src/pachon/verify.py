@@ -17,18 +17,21 @@ from xml.etree import ElementTree
 
 from pydantic import ValidationError
 
-from pachon import places
+from pachon import hostvars, places
 from pachon.definition import find, load
 from pachon.drivers.program import run
-from pachon.drivers.testinfra.orders import ROLE_OF_ALL, Orders, Outcome, Target
-from pachon.errors import PachonError, TemporaryError, UsageError
+from pachon.drivers.testinfra.orders import Orders, Outcome, Target
+from pachon.errors import MissingError, PachonError, RefusedError, TemporaryError, UsageError
+from pachon.ground import standing
 from pachon.model.base import Frozen
-from pachon.model.facility import Facility
+from pachon.model.facility import Facility, Host, Site
 from pachon.progress import Event, Progress
 
 ROLES = places.CHECKOUT / "playbooks" / "roles"
 EVERY_HOST = Path(__file__).parent / "drivers" / "testinfra" / "every_host.py"
 USER = "pachon"
+ROLE_PREFIX = "role/"
+"""Before the name of a role that is a site's name too."""
 HOSTS_PER_WORKER = 8
 """A process of its own is worth while for so many hosts."""
 HOST_SECONDS = 120
@@ -62,26 +65,32 @@ def orders_of(wanted: str) -> Orders:
     return orders(facility, state=places.state(facility.name))
 
 
-def orders(facility: Facility, *, state: Path, only: Sequence[str] = ()) -> Orders:
-    """Orders for the active hosts that are named, at a named site, or in a named group; for all where none is named.
+def orders(facility: Facility, *, state: Path, only: Sequence[str] = (), roles: Path = ROLES) -> Orders:
+    """Orders for what is named; for all active hosts and all of their roles where nothing is.
+
+    Sites, enclaves, hosts and groups say which hosts; roles say which tests, and so which hosts where nothing else
+    does. A name that is both is the site's, ``role/NAME`` the role's; a group without tests of its own says hosts.
 
     Raises:
-        UsageError: a name is no site, host or group of the facility.
+        UsageError: a name is none of these.
     """
-    targets = [
-        Target(
-            name=host.name,
-            site=site.name,
-            address=str(site.machine_by_serial[host.machine].management_address),
-            groups=host.groups,
-        )
-        for site in facility.sites
-        for host in site.active_hosts
-    ]
+    targets = [_target(facility, site, host) for site in facility.sites for host in site.active_hosts]
+    carried = {role for target in targets for role in target.roles}
+    tested = {role for role in carried if any((roles / role / "tests").glob("test_*.py"))}
+    places_named: list[str] = []
+    roles_named: list[str] = []
     for name in only:
-        if not any(_meant(target, name) for target in targets):
+        if name.startswith(ROLE_PREFIX) and name.removeprefix(ROLE_PREFIX) in carried:
+            roles_named.append(name.removeprefix(ROLE_PREFIX))
+        elif any(name in {target.site, target.name, target.enclave} for target in targets):
+            places_named.append(name)
+        elif name in tested:
+            roles_named.append(name)
+        elif any(name in target.groups for target in targets):
+            places_named.append(name)
+        else:
             raise UsageError(
-                f"facility {facility.name!r} has no active site, host or role {name!r}",
+                f"facility {facility.name!r} has no active site, enclave, host or role {name!r}",
                 cure="'pachon host list' shows hosts with their sites and roles",
             )
     return Orders(
@@ -90,25 +99,65 @@ def orders(facility: Facility, *, state: Path, only: Sequence[str] = ()) -> Orde
         user=USER,
         key=state / "keys" / "automation",
         known_hosts=state / "known_hosts.plain",
-        targets=tuple(target for target in targets if not only or any(_meant(target, name) for name in only)),
+        targets=tuple(target for target in targets if _meant(target, places_named, roles_named)),
+        roles=tuple(sorted(set(roles_named))),
     )
 
 
-def _meant(target: Target, name: str) -> bool:
-    return name in {target.site, target.name, *target.groups}
+def _target(facility: Facility, site: Site, host: Host) -> Target:
+    return Target(
+        name=host.name,
+        site=site.name,
+        enclave=host.enclave,
+        address=str(site.machine_by_serial[host.machine].management_address),
+        groups=host.groups,
+        roles=hostvars.roles_of(host),
+        arguments=hostvars.of(facility, host),
+    )
 
 
-def test_files(targets: Sequence[Target], *, roles: Path = ROLES) -> list[Path]:
-    """The test files of every host, and of each role that one of the targets carries."""
-    carried = sorted({ROLE_OF_ALL, *(group for target in targets for group in target.groups)})
-    return [EVERY_HOST, *(path for role in carried for path in sorted((roles / role / "tests").glob("test_*.py")))]
+def _meant(target: Target, places_named: Sequence[str], roles_named: Sequence[str]) -> bool:
+    here = {target.site, target.name, target.enclave, *target.groups}
+    return (not places_named or bool(here & {*places_named})) and (
+        not roles_named or bool({*target.roles} & {*roles_named})
+    )
+
+
+def prepare(facility: Facility, state: Path) -> None:
+    """Have what is needed to log in to the hosts: they stand, and our certificate is good for hours.
+
+    Raises:
+        MissingError: the facility does not stand, or nothing of it was deployed yet.
+        RefusedError: the twin stands in for it.
+    """
+    from infra.boot import ca
+
+    stands = asyncio.run(standing(facility, state))
+    if stands.kind == "twin":
+        raise RefusedError(
+            f"the twin stands in for {facility.name!r}: its hosts have no operating systems to test",
+            cure="use a machine that can bring up the lab; 'pachon doctor' says what this one lacks",
+        )
+    try:
+        ca.ensure_automation_key(state, facility)
+    except PachonError as error:
+        raise MissingError(
+            f"facility {facility.name!r} has no ssh authority on this machine yet", cure="run 'pachon up' first"
+        ) from error
+
+
+def test_files(targets: Sequence[Target], *, only: Sequence[str] = (), roles: Path = ROLES) -> list[Path]:
+    """The test files of each role that one of the targets carries; and those of every host, unless roles are named."""
+    carried = sorted(set(only) or {role for target in targets for role in target.roles})
+    whole = [] if only else [EVERY_HOST]
+    return [*whole, *(path for role in carried for path in sorted((roles / role / "tests").glob("test_*.py")))]
 
 
 async def verify(given: Orders, *, progress: Progress, roles: Path = ROLES) -> Verification:
     """What the tests of all roles of the targets say."""
     started = time.monotonic()
     progress(Event(STAGE, "", "started", f"{len(given.targets)} hosts"))
-    files = test_files(given.targets, roles=roles)
+    files = test_files(given.targets, only=given.roles, roles=roles)
     telling = _Telling(given, progress)
     with tempfile.TemporaryDirectory(prefix="pachon-verify-") as scratch:
         shards = _shards(given)

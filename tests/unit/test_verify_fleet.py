@@ -9,14 +9,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import asyncssh
 import pytest
 
+from pachon.definition import find, load
 from pachon.drivers.testinfra.orders import Orders, Target
+from pachon.errors import UsageError
 from pachon.progress import Event, silent
-from pachon.verify import Verification, verify, write_junit
+from pachon.verify import Verification, orders, verify, write_junit
+from pachon.verify import test_files as files_of
 
 ROLE_TEST = """
 import pytest
@@ -35,13 +39,15 @@ def test_is_red(host):
 
 @dataclass
 class Fleet:
-    """SSH servers of a few hosts, with the number of connections that each has now and ever had."""
+    """SSH servers of a few hosts, with the number of logins that are open now and ever were."""
 
     folder: Path
     port_by_host: dict[str, int] = field(default_factory=dict)
     open_now: int = 0
     open_most: int = 0
     logins: int = 0
+    shells: int = 0
+    """Ever started."""
     children: set[asyncio.subprocess.Process] = field(default_factory=set)
 
     async def close(self) -> None:
@@ -50,9 +56,9 @@ class Fleet:
             os.killpg(child.pid, signal.SIGKILL)
             await child.wait()
 
-    def orders(self, *names: str, groups: tuple[str, ...] = ("web",), connections: int = 4) -> Orders:
+    def orders(self, *names: str, roles: tuple[str, ...] = ("web",), connections: int = 4) -> Orders:
         targets = tuple(
-            Target(name=name, site="here", address="127.0.0.1", port=self.port_by_host.get(name, 1), groups=groups)
+            Target(name=name, site="here", address="127.0.0.1", port=self.port_by_host.get(name, 1), roles=roles)
             for name in names
         )
         return Orders(
@@ -71,16 +77,23 @@ class Fleet:
 class Server(asyncssh.SSHServer):
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
+        self.known = False
 
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+    def auth_completed(self) -> None:
+        self.known = True
+        self.fleet.logins += 1
         self.fleet.open_now += 1
         self.fleet.open_most = max(self.fleet.open_most, self.fleet.open_now)
 
-    def auth_completed(self) -> None:
-        self.fleet.logins += 1
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.fleet.open_now -= 1
+        self.fleet.open_now -= self.known
+
+
+async def pump(source: Any, sink: Any) -> None:
+    while data := await source.read(1 << 16):
+        sink.write(data)
+    if isinstance(sink, asyncio.StreamWriter):
+        sink.close()
 
 
 async def serve(fleet: Fleet, names: list[str]) -> None:
@@ -94,7 +107,7 @@ async def serve(fleet: Fleet, names: list[str]) -> None:
     trusted = f"cert-authority {authority.export_public_key().decode()}"
     sudo = fleet.folder / "bin" / "sudo"
     sudo.parent.mkdir()
-    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.write_text('#!/bin/sh\n[ "$1" = -n ] && shift\nexec "$@"\n')
     sudo.chmod(0o755)
 
     async def handle(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -102,16 +115,18 @@ async def serve(fleet: Fleet, names: list[str]) -> None:
             "/bin/sh",
             "-c",
             f"PATH={sudo.parent}:$PATH; {process.command}",
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
         fleet.children.add(child)
-        stdout, stderr = await child.communicate()
+        fleet.shells += 1
+        feeding = asyncio.create_task(pump(process.stdin, child.stdin))
+        await asyncio.gather(pump(child.stdout, process.stdout), pump(child.stderr, process.stderr))
+        process.exit(await child.wait())
         fleet.children.discard(child)
-        process.stdout.write(stdout)
-        process.stderr.write(stderr)
-        process.exit(child.returncode or 0)
+        feeding.cancel()
 
     lines = []
     for name in names:
@@ -220,10 +235,10 @@ def test_no_more_connections_are_open_than_allowed(fleet: Fleet, roles: Path) ->
     fleet.open_most = fleet.open_now
     start = fleet.open_now
     orders = fleet.orders("h0", "h1", "h2", "h3", "h4", connections=2)
-    logins = fleet.logins
+    logins, shells = fleet.logins, fleet.shells
     verification = asyncio.run(verify(orders, progress=silent, roles=roles))
     assert {told(verification, f"h{number}")["test_true"] for number in range(5)} == {"passed"}
-    assert fleet.logins - logins == 5
+    assert (fleet.logins - logins, fleet.shells - shells) == (5, 5)
     assert fleet.open_most - start <= 3
 
 
@@ -236,19 +251,45 @@ def test_test_file_that_cannot_be_read_is_a_failure_with_its_name(fleet: Fleet, 
     assert "test_web.py" in broken[0].message
 
 
-def test_plug_in_alone_needs_only_a_facility_and_leaves_out_roles_that_nobody_carries(tmp_path: Path) -> None:
-    for role in ("admin", "nobody"):
+def test_plain_pytest_needs_only_a_facility_and_leaves_out_roles_that_nobody_carries(tmp_path: Path) -> None:
+    for role in ("admin", "base", "nobody"):
         tests = tmp_path / "roles" / role / "tests"
         tests.mkdir(parents=True)
         (tests / f"test_{role}.py").write_text("def test_it(host):\n    pass\n")
-    command = [sys.executable, "-m", "pytest", "-p", "pachon.drivers.testinfra.plugin", "--facility", "lab"]
     environment = {**os.environ, "PACHON_STATE": str(tmp_path / "state")}
-    done = subprocess.run(
-        [*command, "--collect-only", "-q", "-c", os.devnull, str(tmp_path / "roles")],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert "test_admin.py::test_it[base-adm01]" in done.stdout
-    assert "nobody" not in done.stdout
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "--facility", "lab", "-q", "-c", os.devnull, str(tmp_path / "roles")]
+        return subprocess.run([*command, *words], check=False, capture_output=True, text=True, env=environment)
+
+    listed = run("--collect-only").stdout
+    assert "test_admin.py::test_it[base-adm01]" in listed
+    assert "test_admin.py::test_it[base-stor01]" not in listed
+    assert "test_base.py::test_it[base-stor01]" in listed
+    assert "nobody" not in listed
+    done = run()
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "is down; 'pachon lab up'" in done.stderr + done.stdout
+
+
+def test_names_say_which_hosts_and_which_roles(tmp_path: Path) -> None:
+    lab = load(find("lab"))
+
+    def chosen(*names: str) -> tuple[set[str], set[str]]:
+        found = orders(lab, state=tmp_path, only=names)
+        return {target.name for target in found.targets}, {*found.roles}
+
+    everywhere = {host.name for site in lab.sites for host in site.active_hosts}
+    storage = {name for name in everywhere if "stor" in name}
+    assert chosen() == (everywhere, set())
+    assert chosen("storage") == (storage, {"storage"})
+    assert chosen("base") == ({host.name for host in lab.site("base").active_hosts}, set())
+    assert chosen("role/base") == (everywhere, {"base"})
+    assert chosen("archive", "storage") == ({host for host in storage if host.startswith("archive")}, {"storage"})
+    assert all(name.endswith("stor01") for name in chosen("archive-base")[0])
+    assert all("db" in name for name in chosen("database")[0])
+    with pytest.raises(UsageError, match="no active site, enclave, host or role 'bse'"):
+        chosen("bse")
+    base = {path.parent.parent.name for path in files_of(orders(lab, state=tmp_path).targets)}
+    assert {"base", "storage"} <= base
+    assert [path.name for path in files_of((), only=("storage",))] == ["test_storage.py"]

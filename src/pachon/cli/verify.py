@@ -24,7 +24,7 @@ def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
 
 @app.command(
     cls=LongCommand,
-    epilog=example("pachon verify", "pachon verify base-adm01", "pachon verify storage --junit verify.xml"),
+    epilog=example("pachon verify", "pachon verify base-adm01", "pachon verify archive firewall --junit verify.xml"),
 )
 def verify(
     ctx: typer.Context,
@@ -32,7 +32,9 @@ def verify(
     only: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SITE|HOST|ROLE", help="What to test (default: every active host).", autocompletion=_complete
+            metavar="SITE|ENCLAVE|HOST|ROLE",
+            help="What to test (default: every active host). A name that is both is the site's; role/NAME is the role.",
+            autocompletion=_complete,
         ),
     ] = None,
     junit: Annotated[
@@ -44,20 +46,19 @@ def verify(
 ) -> Answer:
     """Test hosts by the tests of their roles (testinfra), and each host for being what it should be.
 
-    A host that cannot be reached is reported once. Exit status 1 when a test failed.
+    Sites, enclaves and hosts say where, roles say which tests. A host that cannot be reached is reported once. Exit
+    status 1 when a test failed. 'pytest playbooks/roles --facility NAME' runs the same tests.
     """
-    from pachon.cli.access import refuse_twin, ssh_config
-    from pachon.ground import standing
-    from pachon.verify import orders, write_junit
+    from pachon.verify import orders, prepare, write_junit
     from pachon.verify import verify as run_tests
 
     call = Call.of(ctx)
     facility = call.facility()
+    sites = call.sites(facility) if call.site_name else ()
     state = places.state(facility.name)
-    given = orders(facility, state=state, only=only or ([call.site_name] if call.site_name else []))
-    refuse_twin(asyncio.run(standing(facility, state)), facility)
+    given = orders(facility, state=state, only=[*(only or ()), *(site.name for site in sites)])
     if given.targets:
-        ssh_config(facility, state)
+        prepare(facility, state)
     given = given.model_copy(
         update={"connect_seconds": connect_limit, "command_seconds": command_limit, "connections": connections}
     )

@@ -1,17 +1,30 @@
 """Connections to hosts for testinfra: few open at once, each with time limits, strict about host keys."""
 
-import time
+import contextlib
+import socket
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import paramiko
 from testinfra.backend.base import BaseBackend, CommandResult  # type: ignore[import-untyped]  # it has no stubs
 
 from pachon.drivers.testinfra.orders import Orders, Target
+from pachon.drivers.testinfra.shell import RootShell
 from pachon.errors import PachonError, PermanentError, TemporaryError
 
-WINDOW_BYTES = 16 << 20
-"""What a command may print on one stream before the other was read."""
+KNOCKING_AT_ONCE = 32
+
+
+@dataclass
+class Connection:
+    """An open connection with its root shell."""
+
+    client: paramiko.SSHClient
+    transport: paramiko.Transport
+    shell: RootShell | None = None
 
 
 class Connections:
@@ -19,10 +32,26 @@ class Connections:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._open: OrderedDict[str, paramiko.SSHClient] = OrderedDict()
+        self._open: OrderedDict[str, Connection] = OrderedDict()
         self._unreachable: dict[str, PachonError] = {}
 
-    def transport(self, target: Target) -> paramiko.Transport:
+    def knock(self, targets: Sequence[Target]) -> None:
+        """Find out, side by side, which hosts nobody answers at: one after the other would wait for each."""
+
+        def answers(target: Target) -> PachonError | None:
+            try:
+                socket.create_connection((target.address, target.port), timeout=self._orders.connect_seconds).close()
+            except OSError as error:
+                return unreachable(target, error)
+            return None
+
+        if len(targets) > 1:
+            with ThreadPoolExecutor(min(KNOCKING_AT_ONCE, len(targets))) as threads:
+                for target, trouble in zip(targets, threads.map(answers, targets), strict=True):
+                    if trouble is not None:
+                        self._unreachable[target.name] = trouble
+
+    def reach(self, target: Target) -> Connection:
         """A live connection to the host.
 
         Raises:
@@ -30,19 +59,34 @@ class Connections:
         """
         if known := self._unreachable.get(target.name):
             raise known
-        client = self._open.get(target.name)
-        transport = client.get_transport() if client is not None else None
-        if transport is None or not transport.is_active():
+        found = self._open.get(target.name)
+        if found is None or not found.transport.is_active():
             self._close(target.name)
             while len(self._open) >= self._orders.connections:
                 self._close(next(iter(self._open)))
             client = self._connect(target)
-            self._open[target.name] = client
             transport = client.get_transport()
+            if transport is None:
+                raise TemporaryError(f"{target.name} closed the connection", cure="run again")
+            found = self._open[target.name] = Connection(client, transport)
         self._open.move_to_end(target.name)
-        if transport is None:
-            raise TemporaryError(f"{target.name} closed the connection", cure="run again")
-        return transport
+        return found
+
+    def run(self, target: Target, command: str) -> tuple[int, bytes, bytes]:
+        """How a command ended that was run as root, and what it printed on either stream.
+
+        Raises:
+            PachonError: the host cannot be reached, the connection broke, or the command took too long.
+        """
+        connection = self.reach(target)
+        if connection.shell is None or not connection.shell.is_open:
+            connection.shell = RootShell(connection.transport, target.name, seconds=self._orders.command_seconds)
+        try:
+            return connection.shell.run(command)
+        except PachonError:
+            connection.shell.close()
+            connection.shell = None
+            raise
 
     def close(self) -> None:
         """Close all of them."""
@@ -50,9 +94,10 @@ class Connections:
             self._close(name)
 
     def _close(self, name: str) -> None:
-        client = self._open.pop(name, None)
-        if client is not None:
-            client.close()
+        found = self._open.pop(name, None)
+        if found is not None:
+            with contextlib.suppress(OSError, EOFError):
+                found.client.close()
 
     def _connect(self, target: Target) -> paramiko.SSHClient:
         seconds = self._orders.connect_seconds
@@ -105,6 +150,8 @@ def unreachable(target: Target, error: BaseException) -> PachonError:
         case paramiko.ssh_exception.NoValidConnectionsError():
             reasons = {getattr(reason, "strerror", None) or str(reason) for reason in error.errors.values()}
             said = " and ".join(sorted(reasons))
+        case OSError() if error.strerror:
+            said = error.strerror
         case _:
             said = str(error) or type(error).__name__
     return TemporaryError(
@@ -113,15 +160,14 @@ def unreachable(target: Target, error: BaseException) -> PachonError:
 
 
 class FleetBackend(BaseBackend):  # type: ignore[misc]  # it has no stubs
-    """testinfra's way to a host, by a pooled connection; commands run as root through sudo."""
+    """testinfra's way to a host, by the root shell of a pooled connection."""
 
     NAME = "pachon"
 
-    def __init__(self, target: Target, connections: Connections, *, command_seconds: float) -> None:
-        super().__init__(target.name, sudo=True)
+    def __init__(self, target: Target, connections: Connections) -> None:
+        super().__init__(target.name)
         self._target = target
         self._connections = connections
-        self._command_seconds = command_seconds
         self._encoding = "UTF-8"
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
@@ -131,40 +177,5 @@ class FleetBackend(BaseBackend):  # type: ignore[misc]  # it has no stubs
             TemporaryError: it ran longer than a command may, or the connection broke.
         """
         text = self.get_command(command, *args)
-        line = text.encode()
-        deadline = time.monotonic() + self._command_seconds
-        transport = self._connections.transport(self._target)
-        try:
-            channel = transport.open_session(window_size=WINDOW_BYTES, timeout=self._command_seconds)
-        except (OSError, paramiko.SSHException, EOFError) as error:
-            raise TemporaryError(f"{self._target.name} broke the connection: {error}", cure="run again") from error
-        with channel:
-            try:
-                channel.exec_command(text)
-                stdout = _read(channel, "stdout", deadline)
-                stderr = _read(channel, "stderr", deadline)
-                channel.status_event.wait(max(0.0, deadline - time.monotonic()))
-                if not channel.exit_status_ready():
-                    raise TimeoutError
-            except TimeoutError as error:
-                raise TemporaryError(
-                    f"a command on {self._target.name} did not end within {self._command_seconds:g} s: {command}",
-                    cure="see what it waits for; --command-limit allows more",
-                ) from error
-            except (OSError, paramiko.SSHException, EOFError) as error:
-                raise TemporaryError(f"{self._target.name} broke the connection: {error}", cure="run again") from error
-            return self.result(channel.recv_exit_status(), line, stdout, stderr)
-
-
-def _read(channel: paramiko.Channel, stream: str, deadline: float) -> bytes:
-    receive = channel.recv if stream == "stdout" else channel.recv_stderr
-    pieces: list[bytes] = []
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        channel.settimeout(left)
-        piece = receive(1 << 16)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
+        status, stdout, stderr = self._connections.run(self._target, text)
+        return self.result(status, text.encode(), stdout, stderr)

@@ -1,12 +1,11 @@
 """What one process of tests is told, and what it tells back, each as JSON."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from pachon.model.base import Frozen
-
-ROLE_OF_ALL = "base"
-"""The role that every host carries, whatever its groups."""
 
 Verdict = Literal["passed", "failed", "skipped", "unreachable"]
 
@@ -18,8 +17,13 @@ class Target(Frozen):
     site: str
     address: str
     """Where ssh reaches it."""
-    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    """Whose tests are run on it."""
+    enclave: str = ""
+    groups: tuple[str, ...] = ()
     port: int = 22
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """What its roles are told, for tests that compare; no secret is among them."""
 
 
 class Orders(Frozen):
@@ -33,6 +37,8 @@ class Orders(Frozen):
     known_hosts: Path
     """Plain lines: paramiko cannot read @cert-authority."""
     targets: tuple[Target, ...]
+    roles: tuple[str, ...] = ()
+    """Only the tests of these are wanted; none: those of all, and those of every host."""
     connect_seconds: float = 10
     command_seconds: float = 30
     connections: int = 16
@@ -44,7 +50,7 @@ class Outcome(Frozen):
 
     host: str
     role: str
-    """Empty: a test of every host."""
+    """Empty: a test of every host, whatever its roles."""
     test: str
     verdict: Verdict
     seconds: float

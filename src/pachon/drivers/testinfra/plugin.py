@@ -1,23 +1,32 @@
 """pytest plug-in: gives tests of roles the fixture ``host`` (testinfra's), once for each host that carries the role.
 
-A test file belongs to the role whose folder it lies in (``roles/<role>/tests/test_*.py``); a file outside of any role
-is run on every host. ``target`` tells a test who the host should be. Verdicts go to stdout as lines of JSON when the
-orders came from a file, which is how ``pachon verify`` runs it.
+    pytest playbooks/roles --facility lab        all roles, on the hosts that carry each
+    pytest playbooks/roles/storage -k base-      one role, at one site
+
+A test file belongs to the role whose folder it lies in (``roles/<role>/tests/test_*.py``). ``target`` tells a test who
+the host should be, ``arguments`` what its roles are told. It is loaded in every session of pytest (entry point), so it
+does nothing until such a file is met. Verdicts go to stdout as lines of JSON when the orders came from a file, which is
+how ``pachon verify`` runs it.
 """
 
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from testinfra.host import Host  # type: ignore[import-untyped]  # it has no stubs
 
-from pachon.drivers.testinfra.connections import Connections, FleetBackend
-from pachon.drivers.testinfra.orders import ROLE_OF_ALL, Orders, Outcome, Target
-from pachon.errors import PachonError
+if TYPE_CHECKING:
+    from testinfra.host import Host  # type: ignore[import-untyped]  # it has no stubs
 
-ORDERS = pytest.StashKey[Orders]()
-CONNECTIONS = pytest.StashKey[Connections]()
-REPORTED = pytest.StashKey[set[str]]()
+    from pachon.drivers.testinfra.connections import Connections
+    from pachon.drivers.testinfra.orders import Orders, Outcome, Target
+
+ORDERS: "pytest.StashKey[Orders]" = pytest.StashKey()
+CONNECTIONS: "pytest.StashKey[Connections]" = pytest.StashKey()
+REPORTED: pytest.StashKey[set[str]] = pytest.StashKey()
+EVERY_HOST = "every_host.py"
+"""Name of the file with the tests of every host, whatever its roles."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -27,26 +36,40 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """
     pluginmanager.set_blocked("pytest11.testinfra")
     group = parser.getgroup("pachon")
-    group.addoption("--facility", default="", help="facility whose hosts are tested (name or path)")
+    group.addoption(
+        "--facility", default="", help="facility whose hosts are tested (name or path; default PACHON_FACILITY, or lab)"
+    )
     group.addoption("--orders", default="", help="file with the orders of 'pachon verify'")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the orders."""
-    path = config.getoption("--orders")
-    if path:
-        orders = Orders.model_validate_json(Path(path).read_bytes())
+    """Tell of outcomes where the orders are those of ``pachon verify``."""
+    if config.getoption("--orders"):
         config.pluginmanager.register(Teller(), "pachon-teller")
-    else:
-        from pachon.verify import orders_of
 
-        try:
-            orders = orders_of(config.getoption("--facility") or "lab")
-        except PachonError as error:
-            raise pytest.UsageError(str(error)) from error
-    config.stash[ORDERS] = orders
-    config.stash[CONNECTIONS] = Connections(orders)
-    config.stash[REPORTED] = set()
+
+def orders_of(config: pytest.Config) -> "Orders":
+    """Which hosts are tested and how they are reached, found out when the first test of a role is met."""
+    found = config.stash.get(ORDERS, None)
+    if found is None:
+        from pachon.drivers.testinfra.orders import Orders
+
+        if path := config.getoption("--orders"):
+            found = Orders.model_validate_json(Path(path).read_bytes())
+        else:
+            from pachon.errors import PachonError
+            from pachon.verify import orders_of as all_of
+
+            try:
+                found = all_of(_wanted(config))
+            except PachonError as error:
+                raise pytest.UsageError(str(error)) from error
+        config.stash[ORDERS] = found
+    return found
+
+
+def _wanted(config: pytest.Config) -> str:
+    return str(config.getoption("--facility") or os.environ.get("PACHON_FACILITY") or "lab")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -57,59 +80,74 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def role_of(path: Path) -> str:
-    """The role whose tests these are; empty: tests of every host."""
+    """The role whose tests these are; empty: none's."""
     parts = path.parts
     if len(parts) >= 4 and parts[-2] == "tests" and parts[-4] == "roles":
         return parts[-3]
     return ""
 
 
-def carriers(orders: Orders, role: str) -> list[Target]:
-    """The hosts that the tests of a role are run on."""
-    return [target for target in orders.targets if role in {"", ROLE_OF_ALL} or role in target.groups]
+def carriers(orders: "Orders", role: str) -> "list[Target]":
+    """The hosts that the tests of a role are run on; those of no role are run on all."""
+    return [target for target in orders.targets if not role or role in target.roles]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out files of roles that no host carries."""
     role = role_of(collection_path)
-    return True if role and not carriers(config.stash[ORDERS], role) else None
+    return True if role and not carriers(orders_of(config), role) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One call for each host that carries the role; grouped by host, so that few connections are open."""
-    if "target" in metafunc.fixturenames:
-        targets = carriers(metafunc.config.stash[ORDERS], role_of(metafunc.definition.path))
+    if "target" in metafunc.fixturenames and _is_ours(metafunc.definition.path):
+        targets = carriers(orders_of(metafunc.config), role_of(metafunc.definition.path))
         metafunc.parametrize("target", targets, ids=[target.name for target in targets], scope="session", indirect=True)
 
 
+def _is_ours(path: Path) -> bool:
+    return bool(role_of(path)) or path.name == EVERY_HOST
+
+
 @pytest.fixture(scope="session")
-def target(request: pytest.FixtureRequest) -> Target:
+def target(request: pytest.FixtureRequest) -> "Target":
     """The host as the definition has it."""
-    found = request.param
-    assert isinstance(found, Target)
+    found: Target = request.param
     return found
 
 
+@pytest.fixture(scope="session")
+def arguments(target: "Target") -> dict[str, Any]:
+    """What the roles of the host are told, by name; secrets are named, never told."""
+    return target.arguments
+
+
 @pytest.fixture
-def host(target: Target, request: pytest.FixtureRequest) -> Host:
+def host(target: "Target", request: pytest.FixtureRequest) -> "Host":
     """Host of testinfra over a pooled connection; a host that cannot be reached fails one test and skips the rest."""
+    from testinfra.host import Host
+
+    from pachon.drivers.testinfra.connections import FleetBackend
+    from pachon.errors import PachonError
+
     config = request.config
     connections, reported = config.stash[CONNECTIONS], config.stash[REPORTED]
     try:
-        connections.transport(target)
+        connections.reach(target)
     except PachonError as error:
         if target.name in reported:
             pytest.skip(f"{target.name} cannot be reached, as reported above")
         reported.add(target.name)
         request.node.user_properties.append(("unreachable", error.cure))
         pytest.fail(error.message, pytrace=False)
-    seconds = config.stash[ORDERS].command_seconds
-    return Host(FleetBackend(target, connections, command_seconds=seconds))
+    return Host(FleetBackend(target, connections))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order by host, so that few connections are open, and note on each test what it is about."""
+    if ORDERS not in config.stash:
+        return
     order = {target.name: number for number, target in enumerate(config.stash[ORDERS].targets)}
     for item in items:
         item.user_properties.append(("host", _host_of(item)))
@@ -117,7 +155,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: order.get(_host_of(item), -1))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the keys ready, and find out which hosts answer, before the first test.
+
+    Raises:
+        pytest.UsageError: the facility does not stand, or has no operating systems.
+    """
+    from pachon.errors import PachonError
+
+    config = session.config
+    names = {_host_of(item) for item in session.items} - {""}
+    if not names or config.option.collectonly:
+        return
+    orders = orders_of(config)
+    if not config.getoption("--orders"):
+        from pachon import places
+        from pachon.definition import find, load
+        from pachon.verify import prepare
+
+        try:
+            prepare(load(find(_wanted(config))), places.state(orders.facility))
+        except PachonError as error:
+            raise pytest.UsageError(str(error)) from error
+    from pachon.drivers.testinfra.connections import Connections
+
+    config.stash[REPORTED] = set()
+    config.stash[CONNECTIONS] = connections = Connections(orders)
+    connections.knock([target for target in orders.targets if target.name in names])
+
+
 def _host_of(item: pytest.Item) -> str:
+    from pachon.drivers.testinfra.orders import Target
+
     call = getattr(item, "callspec", None)
     found = call.params.get("target") if call is not None else None
     return found.name if isinstance(found, Target) else ""
@@ -128,6 +197,8 @@ class Teller:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Tell of a test file that cannot be read."""
+        from pachon.drivers.testinfra.orders import Outcome
+
         if report.failed:
             path = Path(report.nodeid)
             message = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
@@ -145,6 +216,8 @@ class Teller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell of a test once: when it was called, or when it could not be."""
+        from pachon.drivers.testinfra.orders import Outcome
+
         if report.when != "call" and report.outcome == "passed":
             return
         noted = dict(report.user_properties)
@@ -161,7 +234,7 @@ class Teller:
             )
         )
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: "Outcome") -> None:
         stream = sys.__stdout__
         if stream is not None:
             stream.write(outcome.model_dump_json() + "\n")
