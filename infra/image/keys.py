@@ -12,7 +12,8 @@ from pachon.places import CHECKOUT
 HERE = Path(__file__).resolve().parent
 PLAYBOOKS = CHECKOUT / "playbooks"
 AGENT = CHECKOUT / "infra" / "boot" / "agent.py"
-NOT_BAKED = ("README.md", "__pycache__", "tests")
+NOT_BAKED = ("README.md", "__pycache__", "handlers", "host", "host.yml", "tests")
+"""What only live hosts see of a role: ``tasks/host.yml`` and what lies in ``files/host`` and ``templates/host``."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
         recipe.PURGED,
         *_sources("apt.py", "tree.py", "files/fetch-boot-packages.sh", "files/purge-packages.sh"),
     )
-    playing = [playbooks / "image.yml", *(playbooks / "plugins").rglob("*.py"), CHECKOUT / "ansible.cfg"]
+    playing = [playbooks / "image.yml", *(playbooks / "plugins" / "connection").rglob("*.py"), CHECKOUT / "ansible.cfg"]
     server = _key(base, *_files(playing), *_roles(playbooks, recipe.FLAVOURS["server"]), *_sources("play.py"))
     extra = roles_beyond_server(flavour)
     more = _installed(flavour)

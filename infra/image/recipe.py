@@ -75,18 +75,23 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 ``linux-image-amd64`` here: the rest follows, modules are chosen by folder."""
 BOOT_PACKAGES = ("systemd-boot-efi",)
 
+SERVER_ROLES = ("base", "people", "time_client", "certificates", "log_client", "storage", "dns", "log_host")
+"""Baked into every image: what they lay down is small and starts nothing."""
+
 FLAVOURS = MappingProxyType(
     {
-        "batch": ("base", "storage", "slurm_compute"),
-        "batch_controller": ("base", "storage", "slurm_controller", "slurm_accounting"),
-        "server": ("base", "storage"),
-        "switch": ("base", "storage", "switch"),
+        "admin": (*SERVER_ROLES, "admin"),
+        "batch": (*SERVER_ROLES, "slurm_compute"),
+        "batch_controller": (*SERVER_ROLES, "slurm_controller", "slurm_accounting"),
+        "server": SERVER_ROLES,
+        "switch": (*SERVER_ROLES, "switch"),
     }
 )
-"""Flavour of image to the roles baked into it."""
+"""Flavour of image to the roles whose ``tasks/image.yml`` is baked into it."""
 
 FLAVOUR_PACKAGES = MappingProxyType(
     {
+        "admin": ("mtools",),
         "batch": ("munge", "python3-astropy", "slurm-client", "slurmd"),
         "batch_controller": (
             "mariadb-client-core",
@@ -117,7 +122,7 @@ FLAVOUR_PRUNED = MappingProxyType(
         "batch_controller": ("/usr/bin/innochecksum", "/usr/bin/mariadb-check", "/usr/bin/mariadb-upgrade"),
     }
 )
-"""Paths of those packages that dpkg does not unpack: what tests numpy and astropy, and tools that nobody calls."""
+"""Paths of those packages that are removed again: what tests numpy and astropy, and tools that nobody calls."""
 FLAVOUR_KEPT = MappingProxyType({"batch": ("/usr/lib/python3/dist-packages/astropy/tests/*",)})
 """Astropy imports its test runner whenever it is imported."""
 

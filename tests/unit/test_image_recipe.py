@@ -40,10 +40,10 @@ def test_every_role_of_a_flavour_is_there_and_in_both_playbooks() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_declares_every_argument_and_its_tests(role: str) -> None:
+def test_a_role_declares_what_it_has_defaults_for_and_brings_its_tests(role: str) -> None:
     folder = PLAYBOOKS / "roles" / role
     options: Mapping[str, Any] = load(folder / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert set(load(folder / "defaults/main.yml")) == set(options)
+    assert set(load(folder / "defaults/main.yml")) <= set(options)
     assert (folder / "tests" / f"test_{role}.py").is_file()
 
 

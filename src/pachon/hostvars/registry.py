@@ -8,7 +8,21 @@ random bytes each is made from. A role without a line gets its defaults. The mod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from pachon.hostvars import slurm_accounting, slurm_cluster, slurm_compute, slurm_controller, storage
+from pachon.hostvars import (
+    bastion,
+    certificates,
+    dns,
+    log_client,
+    people,
+    resolver,
+    slurm_accounting,
+    slurm_cluster,
+    slurm_compute,
+    slurm_controller,
+    storage,
+    time_client,
+    time_server,
+)
 from pachon.model.facility import Facility, Host, Site
 
 Arguments = dict[str, object]
@@ -16,7 +30,7 @@ Arguments = dict[str, object]
 Secrets = dict[str, int]
 """Random bytes by the secret's name."""
 
-EVERY_HOST = ("base", "people", "firewall", "resolver", "time_client", "log_client", "certificates")
+EVERY_HOST = ("base", "people", "firewall", "resolver", "time_client", "certificates", "log_client")
 """Roles of every host. Each is an inventory group that holds all hosts."""
 
 OF_GROUPS = (
@@ -38,10 +52,18 @@ ROLES = (*EVERY_HOST, *OF_GROUPS)
 
 ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingProxyType(
     {
+        "bastion": bastion.arguments,
+        "certificates": certificates.arguments,
+        "dns": dns.arguments,
+        "log_client": log_client.arguments,
+        "people": people.arguments,
+        "resolver": resolver.arguments,
         "slurm_accounting": slurm_accounting.arguments,
         "slurm_compute": slurm_compute.arguments,
         "slurm_controller": slurm_controller.arguments,
         "storage": storage.arguments,
+        "time_client": time_client.arguments,
+        "time_server": time_server.arguments,
     }
 )
 """By role; one line each, sorted."""

@@ -13,6 +13,8 @@ def test_the_automation_account_may_do_everything(host: Host) -> None:
 def test_nobody_can_log_in_with_a_password_or_as_root(host: Host) -> None:
     settings = host.run("sudo -n /usr/sbin/sshd -T").stdout.splitlines()
     for line in (
+        "allowagentforwarding no",
+        "allowstreamlocalforwarding no",
         "authenticationmethods publickey",
         "authorizedkeysfile none",
         "kbdinteractiveauthentication no",
@@ -41,7 +43,14 @@ def test_addresses_are_kept_by_networkd(host: Host) -> None:
 
 
 def test_the_journal_stays_in_memory(host: Host) -> None:
-    assert not host.file("/var/log/journal").exists or not host.run("sudo -n ls /var/log/journal").stdout.strip()
+    kept = host.run("sudo -n ls -A /var/log/journal").stdout.split()
+    assert set(kept) <= {"remote"}, "other hosts' journals are a log host's; its own is not on the disk"
+
+
+def test_only_bastions_hand_connections_on(host: Host) -> None:
+    settings = host.run("sudo -n /usr/sbin/sshd -T").stdout.splitlines()
+    bastion = host.file("/etc/ssh/pachon/sshd.d/20-bastion.conf").exists
+    assert f"allowtcpforwarding {'local' if bastion else 'no'}" in settings
 
 
 def test_the_stamp_says_which_machine_this_is(host: Host) -> None:

@@ -1,0 +1,22 @@
+"""What a host is told of its certificate: whose it is, for which names, and which services show it."""
+
+from pachon.hostvars import reaching
+from pachon.model.facility import Facility, Host, Site
+
+SERVICES = {"log_host": "systemd-journal-remote.service"}
+"""Units that show the host's certificate, by group; the journal's upload does everywhere."""
+UPLOAD = "systemd-journal-upload.service"
+
+
+def arguments(facility: Facility, site: Site, host: Host) -> dict[str, object]:
+    """Arguments of the role ``certificates``."""
+    return {
+        "certificates_site": site.name,
+        "certificates_sites": [each.name for each in facility.sites],
+        "certificates_name": reaching.fqdn(facility, host),
+        "certificates_other_names": [host.name, reaching.management_name(facility, host)],
+        "certificates_addresses": [
+            *dict.fromkeys([str(host.address), *reaching.addresses_of(facility, host, management=True)])
+        ],
+        "certificates_units": [UPLOAD, *(unit for group, unit in SERVICES.items() if group in host.groups)],
+    }
