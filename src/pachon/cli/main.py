@@ -42,6 +42,7 @@ NOUNS = {
     "host": Noun("pachon.cli.host", "List and show hosts, and log in to them."),
     "machine": Noun("pachon.cli.machine", "List and show machines, and switch them."),
     "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
+    "campaign": Noun("pachon.cli.campaign", "Carry out campaigns of batch production."),
     "inventory": Noun("pachon.cli.inventory", "Print Ansible's inventory."),
     "lab": Noun("pachon.cli.lab", "The emulated hardware by itself."),
     "completion": Noun("pachon.cli.completion", "Print the shell's completion script."),

@@ -119,7 +119,7 @@ class WrittenTask(Written):
     needs: tuple[Name, ...] = ()
     """Earlier tasks whose products of the same detector it reads."""
     products: Annotated[tuple[Annotated[str, Field(pattern=PRODUCT)], ...], Field(min_length=1)]
-    """Files that it makes, by the end of their names."""
+    """Files that it makes, by the end of their names; the first one is what other tasks read."""
     settings: dict[Annotated[str, Field(pattern=SETTING)], Setting] = Field(default_factory=dict)
     """Numbers that it is given."""
     deliver: StrictBool = False

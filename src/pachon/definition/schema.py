@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pachon import places
+from pachon.definition.campaigns import WrittenCampaign, WrittenPipeline
 from pachon.definition.catalogue import WrittenService
 from pachon.definition.written import TABLES, Written, WrittenFacility, WrittenSite
 
 FOLDER = places.CHECKOUT / "inventory" / "schema"
 
 DOCUMENTS: dict[str, type[Written]] = {
+    "campaign": WrittenCampaign,
     "facility": WrittenFacility,
+    "pipeline": WrittenPipeline,
     "service": WrittenService,
     "site": WrittenSite,
     **{f"{name.removesuffix('.csv')}-row": row for name, row in TABLES.items()},

@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Column, DateTime, Index, Integer, MetaData, String,
 
 METADATA = MetaData()
 
-HEAD = "0001"
+HEAD = "0002"
 """The migration that leads to these tables; a test compares the two."""
 
 runs = Table(
@@ -87,4 +87,74 @@ receipts = Table(
     Column("observed_digest", String(80), nullable=False, default=""),
     Column("document", JSON, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+)
+
+campaigns = Table(
+    "campaigns",
+    METADATA,
+    Column("name", String(80), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("document", JSON, nullable=False),
+)
+
+campaign_sites = Table(
+    "campaign_sites",
+    METADATA,
+    Column("campaign", String(80), primary_key=True),
+    Column("site", String(80), primary_key=True),
+    Column("condition", String(20), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+campaign_quanta = Table(
+    "campaign_quanta",
+    METADATA,
+    Column("campaign", String(80), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("site", String(80), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("product", JSON),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+
+campaign_attempts = Table(
+    "campaign_attempts",
+    METADATA,
+    Column("token", String(40), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("campaign", String(80), nullable=False),
+    Column("site", String(80), nullable=False),
+    Column("step", String(80), nullable=False),
+    Column("keys", JSON, nullable=False),
+    Column("job_id", Integer),
+    Column("state", String(20), nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("restarts", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("intended_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Index("campaign_attempts_by_site", "campaign", "site", "state"),
+)
+
+campaign_incidents = Table(
+    "campaign_incidents",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("campaign", String(80), nullable=False),
+    Column("site", String(80), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("keys", JSON, nullable=False),
+    Index("campaign_incidents_by_campaign", "campaign", "id"),
 )

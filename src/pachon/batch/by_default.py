@@ -1,0 +1,57 @@
+"""The campaign that ``pachon up`` ends with: the one of the facility's files that says ``with_up: true``."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pachon.batch import reading, running
+from pachon.batch.campaign import Campaign
+from pachon.batch.report import CampaignReport
+from pachon.batch.site_work import STAGE
+from pachon.errors import Complaint, DefinitionError
+from pachon.model.facility import Facility
+from pachon.progress import Event, Progress
+from pachon.store import campaigns as kept
+from pachon.store.database import open_store
+
+PATIENCE = timedelta(minutes=4)
+"""Shorter than by hand: people wait for ``up``."""
+
+
+def campaign_of(folder: Path, facility: Facility) -> Campaign | None:
+    """The campaign that belongs to ``up``; None where the facility has none.
+
+    Raises:
+        DefinitionError: a file is wrong, or two say that they are the one.
+    """
+    found = [reading.load(path, facility) for path in reading.files(folder)]
+    chosen = [campaign for campaign in found if campaign.with_up]
+    if len(chosen) > 1:
+        first = chosen[0].file
+        wrong = f"a second campaign is to be run with 'pachon up', beside {first}"
+        raise DefinitionError([Complaint(campaign.file, 1, wrong, "keep one") for campaign in chosen[1:]])
+    return chosen[0] if chosen else None
+
+
+async def run_default(facility: Facility, folder: Path, state: Path, progress: Progress) -> CampaignReport | None:
+    """The report of the facility's first campaign; None where there is none, or where it is done already.
+
+    ``folder`` is the facility's. It is run the first time and whenever it was changed, and goes on where an earlier
+    run was stopped. What fails of it is in the report.
+
+    Raises:
+        DefinitionError: its file is wrong.
+        LeaseHeldError: somebody else is carrying it out.
+    """
+    campaign = campaign_of(folder, facility)
+    if campaign is None:
+        return None
+    store = open_store(state / "store.db")
+    try:
+        row = kept.campaign_of(store, campaign.name)
+    finally:
+        store.close()
+    if row is not None and row.digest == campaign.digest and row.state == "done":
+        progress(Event(STAGE, campaign.name, "unchanged", "done before, and neither it nor its pipeline has changed"))
+        return None
+    order = running.Order(campaign, facility, state, command="pachon up", patience=PATIENCE)
+    return await running.run(order, progress)
