@@ -23,6 +23,7 @@ _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
 _LOOP_CLR_FD = 0x4C01
 _ATTACH_ATTEMPTS = 200
+_DELETED = " (deleted)"
 _SYS_BLOCK = Path("/sys/block")
 
 
@@ -33,6 +34,8 @@ class Attached:
     device: str
     file: str
     """Backing file, without the kernel's remark that it was deleted."""
+    deleted: bool = False
+    """Whether the file behind it was removed: what is there now under its name is another one, or nothing."""
 
 
 def ensure_file(path: Path, size_bytes: int) -> None:
@@ -52,9 +55,10 @@ def attached(folder: Path) -> list[Attached]:
     found: list[Attached] = []
     for backing in _SYS_BLOCK.glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
-            file = backing.read_text().rstrip("\n").removesuffix(" (deleted)")
+            told = backing.read_text().rstrip("\n")
+            file = told.removesuffix(_DELETED)
             if file.startswith(prefix):
-                found.append(Attached(f"/dev/{backing.parts[-3]}", file))
+                found.append(Attached(f"/dev/{backing.parts[-3]}", file, deleted=told != file))
     return found
 
 

@@ -305,6 +305,8 @@ def _status(facility: str, state: Path) -> LabStatus:
     for own in stock.known(state) if owned else []:
         if switches.keeper(own) is None and cgroups.power(facility, own.name).populated():
             problems.append(f"{own.name} runs without a keeper")
+    for serial, disk in stock.missing_disks(state) if owned else []:
+        problems.append(f"the file of disk {disk} of {serial} was removed: once that is off, 'pachon lab up' makes one")
     return LabStatus(
         facility=facility,
         up=owned and bool(sites) and not problems,

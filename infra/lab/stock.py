@@ -27,13 +27,18 @@ def kind(machine: Machine) -> spec.Kind:
 def ensure(facility: Facility, site: Site, *, state: Path, cache: Path, mark: str) -> int:
     """Folder, spec and disks of every machine of the site are there; how many were made."""
     folder = machines_folder(state)
-    loops = {each.file: each.device for each in disks.attached(folder)}
+    attached = disks.attached(folder)
+    gone = {each.device for each in attached if each.deleted}
+    loops = {each.file: each.device for each in attached}
     ports = wiring.ports(facility, site)
     made = 0
     for machine in site.machines:
         own = folder / machine.serial
         made += not spec.path(own).exists()
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        running = power.keeper(own) is not None
+        used = {disk.file for disk in spec.load(own).disks} if running else set()
+        usable = loops if running else _without(loops, own, gone)
         facts = spec.MachineSpec(
             facility=facility.name,
             mark=mark,
@@ -49,17 +54,39 @@ def ensure(facility: Facility, site: Site, *, state: Path, cache: Path, mark: st
             floor=names.floor(facility.name, site.name),
             cache=str(cache / "lab" / "initrd"),
             ports=ports[machine.serial],
-            disks=_drives(own, machine, loops),
+            disks=_drives(own, machine, usable, used=used),
         )
         spec.save(own, facts)
     return made
 
 
-def _drives(own: Path, machine: Machine, loops: dict[str, str]) -> tuple[spec.DiskSpec, ...]:
-    """The machine's disks; a container's are attached, and what it does not use any more is detached."""
+def _without(loops: dict[str, str], own: Path, gone: set[str]) -> dict[str, str]:
+    """The loop devices without those of this machine whose file was removed, which are detached: it gets new disks."""
+    lost = [file for file, loop in loops.items() if loop in gone and file.startswith(f"{own}/")]
+    for file in lost:
+        disks.detach(loops[file])
+    return {file: loop for file, loop in loops.items() if file not in lost}
+
+
+def missing_disks(state: Path) -> list[tuple[str, str]]:
+    """(Serial, disk) for every disk whose file was removed; while its machine runs it keeps what it had."""
+    gone = {each.file for each in disks.attached(machines_folder(state)) if each.deleted}
+    return [
+        (own.name, disk.name)
+        for own in known(state)
+        for disk in spec.load(own).disks
+        if disk.file in gone or not Path(disk.file).exists()
+    ]
+
+
+def _drives(own: Path, machine: Machine, loops: dict[str, str], *, used: set[str]) -> tuple[spec.DiskSpec, ...]:
+    """The machine's disks; a container's are attached, and what it does not use any more is detached.
+
+    ``used`` are the files that the machine runs on. One that was removed is not made anew: that would hide it.
+    """
     drives: list[spec.DiskSpec] = []
     for disk in machine.disks:
-        file = str(_disk_file(own, disk))
+        file = str(_disk_file(own, disk, used))
         loop = (loops.get(file) or disks.attach(Path(file))) if kind(machine) == "container" else ""
         drives.append(spec.DiskSpec(disk.name, disk.serial, file, disk.size_gib * GIB, loop))
     used = {drive.loop for drive in drives}
@@ -69,7 +96,7 @@ def _drives(own: Path, machine: Machine, loops: dict[str, str]) -> tuple[spec.Di
     return tuple(drives)
 
 
-def _disk_file(own: Path, disk: Disk) -> Path:
+def _disk_file(own: Path, disk: Disk, used: set[str]) -> Path:
     """The sparse file behind a disk; of one made to fill up, on a small file system of its own."""
     room_mib = plug.faults(own).get("full", {}).get(disk.name)
     folder = own / "disks"
@@ -79,7 +106,8 @@ def _disk_file(own: Path, disk: Disk) -> Path:
         if not os.path.ismount(folder):
             kernel.mount("full", folder, kind="tmpfs", options=f"size={int(room_mib)}m,mode=0700")
     file = folder / f"{disk.name}.img"
-    disks.ensure_file(file, disk.size_gib * GIB)
+    if file.exists() or str(file) not in used:
+        disks.ensure_file(file, disk.size_gib * GIB)
     return file
 
 

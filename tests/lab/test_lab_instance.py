@@ -158,6 +158,17 @@ def test_keeper_killed_alone_means_off_and_nothing_holds_the_disk(tmp_path: Path
         bench.power_on("T25N1")
         bench.wait_console("T25N1", "tiny: staying", times=2)
 
+        # Its disk's file is removed under it: the status says so until it is off and was given a new one.
+        (bench.machines / "T25N1" / "disks" / "sda.img").unlink()
+        workbench.up(bench.facility, bench.state)
+        (problem,) = _status(bench.facility, bench.state).problems
+        assert "disk sda of T25N1 was removed" in problem
+        bench.force_off("T25N1")
+        bench.wait_off("T25N1")
+        workbench.up(bench.facility, bench.state)
+        assert _status(bench.facility, bench.state).up
+        assert not any(disk.deleted for disk in disks.attached(bench.state))
+
 
 def test_down_works_when_half_of_it_is_missing(tmp_path: Path) -> None:
     facility, state = _facility("t-lab-half", 26), tmp_path / "t-lab-half"
