@@ -17,6 +17,7 @@ def change(folder: Path, wanted: dict[str, str]) -> None:
     if wanted.get("remove"):
         path.unlink()
     elif "content" in wanted:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(wanted["content"])
     else:
         text = path.read_text()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pachon.checks import addresses, cabling, connections, hosts, names, storage
+from pachon.checks import addresses, cabling, connections, fabric, hosts, names, people, storage
 from pachon.checks.notes import Note
 from pachon.model.facility import Facility
 from pachon.model.service import Service
@@ -14,15 +14,17 @@ def check(facility: Facility, services: Mapping[str, Service] | None = None) -> 
     """Everything wrong with a facility; what rests on the catalogue is left out when no services are given."""
     notes = [
         *names.repeated_in_facility(facility),
-        *(note for site in facility.sites for note in names.repeated_in_site(site)),
+        *(note for site in facility.sites for note in names.repeated_in_site(facility, site)),
         *addresses.subnets(facility),
         *addresses.addresses(facility),
         *cabling.machines(facility),
         *cabling.cables(facility),
         *hosts.hosts(facility),
+        *fabric.fabric(facility),
         *storage.storage(facility),
         *connections.links(facility),
         *connections.flows(facility),
+        *people.people(facility),
     ]
     if services is not None:
         notes += [*connections.placements(facility, services), *connections.needs(facility, services)]

@@ -23,6 +23,10 @@ def _subnets(site: Site) -> Iterator[tuple[IPv4Network, str, str]]:
         yield segment.subnet, subject(site.name, "segment", segment.enclave), "subnet"
 
 
+def _link_subnets(facility: Facility) -> Iterator[tuple[IPv4Network, str, str]]:
+    return ((link.subnet, f"link/{link.name}", "subnet") for link in facility.links if link.subnet is not None)
+
+
 def subnets(facility: Facility) -> Iterator[Note]:
     """Subnets that overlap, or lie where they may not."""
     prefix = facility.prefix
@@ -33,7 +37,7 @@ def subnets(facility: Facility) -> Iterator[Note]:
         yield Note("facility", f"the prefix {prefix} is too small for a lab", "take a /26 or larger", "prefix")
     reserved = reserved_by_lab(prefix)
     found = sorted(
-        ((subnet, address, key) for site in facility.sites for subnet, address, key in _subnets(site)),
+        [*_link_subnets(facility), *(each for site in facility.sites for each in _subnets(site))],
         key=lambda item: (int(item[0].network_address), item[0].prefixlen),
     )
     widest: tuple[IPv4Network, str] | None = None
@@ -43,7 +47,9 @@ def subnets(facility: Facility) -> Iterator[Note]:
         elif lab and subnet.overlaps(reserved):
             cure = f"take one below {reserved.network_address}"
             yield Note(address, f"{key} {subnet} overlaps {reserved}, which the lab keeps for its own links", cure, key)
-        if subnet.prefixlen > 29:
+        if subnet.prefixlen > 30 and address.startswith("link/"):
+            yield Note(address, f"{key} {subnet} has no room for two ends", "take a /30 or larger", key)
+        elif subnet.prefixlen > 29 and not address.startswith("link/"):
             yield Note(address, f"{key} {subnet} has no room for hosts", "take a /29 or larger", key)
         if widest is not None and subnet.overlaps(widest[0]):
             cure = "give each a range of its own"
@@ -76,6 +82,8 @@ def addresses(facility: Facility) -> Iterator[Note]:
         segments = {segment.enclave: _Range(segment.subnet) for segment in site.segments}
         management, bmc = _Range(site.management), _Range(site.bmc_network)
         claims.append(Claim(site.management_gateway, site.name, "management"))
+        if site.bmc_network.num_addresses > 1 and site.bmc_network[1] not in gateways:
+            claims.append(Claim(site.bmc_network[1], site.name, "bmc_network"))
         for segment in site.segments:
             if segment.subnet.num_addresses > 1 and segment.gateway not in gateways:
                 gateways.add(segment.gateway)

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pachon.checks.notes import Claim, Note, contested, near, subject
 from pachon.model.facility import Cable, Facility, Link, Machine, Site
 
+NO_MAC = "00:00:00:00:00:00"
+
 
 def _link_end(site: Site, cable: Cable, link: Link, address: str) -> Iterator[Note]:
     """Notes about a cable that is plugged into a wide-area link."""
@@ -126,6 +128,11 @@ def machines(facility: Facility) -> Iterator[Note]:
                 continue
             if not machine.disks:
                 yield Note(address, "the machine has no disk", "add one to disks.csv", missing=machine.serial)
+            for nic in machine.nics:
+                if nic.mac == NO_MAC:
+                    cure = "write the one that is printed on it"
+                    wrong = f"the MAC of {nic.name} is all zero"
+                    yield Note(subject(site.name, "nic", machine.serial, nic.name), wrong, cure, "mac")
             boot = machine.nics[0].name
             end = cabled.get((machine.serial, boot))
             if end is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pachon.checks.hosts import in_enclave
 from pachon.checks.notes import ANYTHING, Note, near
 from pachon.model.facility import Facility, Flow, Placement
+from pachon.model.hardware import MANAGEMENT
 from pachon.model.service import Service
 
 ANY = "any"
@@ -31,6 +32,9 @@ def flow_address(index: int, flow: Flow) -> str:
 def flows(facility: Facility) -> Iterator[Note]:
     """Flows between enclaves that are not there, and ports that cannot be."""
     names = [enclave.name for enclave in facility.enclaves]
+    if MANAGEMENT in names:
+        wrong = f"{MANAGEMENT!r} is the segment that machines boot on"
+        yield Note(f"enclave/{MANAGEMENT}", wrong, "give the enclave another name", "name")
     if ANY in names:
         yield Note(f"enclave/{ANY}", f"{ANY!r} stands for every enclave in flows", "give it another name", "name")
     for index, flow in enumerate(facility.flows):
@@ -39,6 +43,12 @@ def flows(facility: Facility) -> Iterator[Note]:
             if name not in names and not (key == "source" and name == ANY):
                 cure = near(name, names, otherwise="add it to enclaves")
                 yield Note(address, f"there is no enclave {name!r}", cure, key, missing=name)
+        known = {group for host in facility.hosts if flow.source in (host.enclave, ANY) for group in host.groups}
+        for group in flow.source_groups:
+            if group not in known:
+                cure = near(group, known, otherwise="add a host in that group, or leave the group out")
+                wrong = f"no host of {flow.source} is in the group {group!r}"
+                yield Note(address, wrong, cure, "source_groups", missing=ANYTHING)
         if flow.source == flow.target:
             cure = "leave it out: hosts of one enclave see each other"
             yield Note(address, f"the flow goes from {flow.source} to itself", cure, "target")

@@ -8,13 +8,15 @@ from pachon.checks.sizes import FLAVOURS, GROUPS, lacking
 from pachon.model.facility import Facility, Host, Pool, Site
 
 RESERVED_GROUPS = frozenset({"all", "localhost", "ungrouped"})
+EVERY_HOST = frozenset({"base", "certificates", "firewall", "log_client", "people", "resolver", "time_client"})
+"""Roles that every host has; the inventory makes a group of each."""
 RESERVED_PREFIXES = ("enclave_", "site_")
 
 
 @cache
 def group_fault(group: str) -> tuple[str, str] | None:
     """What is wrong with a group's name, and what would be right."""
-    if group in RESERVED_GROUPS or group.startswith(RESERVED_PREFIXES):
+    if group in RESERVED_GROUPS | EVERY_HOST or group.startswith(RESERVED_PREFIXES):
         return f"the group {group!r} is made by the inventory itself", "name a group of your own"
     if group not in GROUPS and (guess := near(group, GROUPS, otherwise="")):
         return f"there is no role for the group {group!r}", guess
@@ -73,6 +75,7 @@ def _pool(site: Site, pool: Pool, dealt: int) -> Iterator[Note]:
 
 def hosts(facility: Facility) -> Iterator[Note]:
     """Everything wrong with hosts and pools."""
+    groups = {group for host in facility.hosts for group in host.groups} | GROUPS.keys() | EVERY_HOST
     for site in facility.sites:
         present = {segment.enclave for segment in site.segments} & {enclave.name for enclave in facility.enclaves}
         dealt: dict[str, int] = {}
@@ -83,7 +86,9 @@ def hosts(facility: Facility) -> Iterator[Note]:
                 yield from in_enclave(facility, site, host.enclave, address)
             yield from _kind(host, address)
             yield from _seat(site, host, address)
-            if host.name in host.groups:
+            if host.name in RESERVED_GROUPS:
+                yield Note(address, f"{host.name!r} means something else to Ansible", "give it another name", "name")
+            elif host.name in groups:
                 yield Note(address, f"{host.name!r} is a host and a group", "give one of them another name", "name")
         yield from contested(
             "machine",

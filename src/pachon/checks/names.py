@@ -69,15 +69,16 @@ def repeated_in_facility(facility: Facility) -> Iterator[Note]:
     )
 
 
-def repeated_in_site(site: Site) -> Iterator[Note]:
+def repeated_in_site(facility: Facility, site: Site) -> Iterator[Note]:
     """Names and places that two things of a site share."""
+    links = [(name, f"link/{name}") for name in sorted({link.name for link in facility.links})]
     switches = [(switch.name, subject(site.name, "switch", switch.name)) for switch in site.unmanaged_switches]
     serials = [
         (machine.serial, subject(site.name, "machine", machine.serial)) for machine in site.machine_by_serial.values()
     ]
     named = {
         "rack name": [(rack.name, subject(site.name, "rack", rack.name)) for rack in site.racks],
-        "name": [*serials, *switches],
+        "name": [*links, *serials, *switches],
         "pool name": [(pool.name, subject(site.name, "pool", pool.name)) for pool in site.pools],
         "storage pool name": [
             (pool.name, subject(site.name, "storage-pool", pool.name)) for pool in site.storage_pools

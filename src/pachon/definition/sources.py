@@ -27,6 +27,10 @@ from pachon.errors import Complaint
 
 Model = TypeVar("Model", bound=Written)
 
+SITE_FILES = ("site.yaml", *sorted(TABLES))
+READ_SUFFIXES = frozenset({".csv", ".yaml", ".yml"})
+"""Files with such names are taken to be meant as a part of the definition."""
+
 
 @dataclass
 class Typed(Generic[Model]):
@@ -78,11 +82,13 @@ class Sources:
 
     facility: Typed[WrittenFacility]
     sites: dict[str, SiteSources]
+    strays: list[Complaint] = field(default_factory=list)
+    """About files that nothing reads."""
 
     @property
     def complaints(self) -> list[Complaint]:
         """Complaints of all files."""
-        own = list(self.facility.document.complaints)
+        own = [*self.facility.document.complaints, *self.strays]
         return own + [complaint for site in self.sites.values() for complaint in site.complaints]
 
     @property
@@ -173,7 +179,8 @@ def read_sources(folder: Path) -> Sources:
     document = read_document(folder / "facility.yaml", f"{shown}/facility.yaml")
     facility = typed(document, WrittenFacility)
     sites: dict[str, SiteSources] = {}
-    for index, name in enumerate(_site_names(document, facility)):
+    document_sites = _site_names(document, facility)
+    for index, name in enumerate(document_sites):
         if name in sites:
             line = facility.line("sites", index)
             document.complain(line, f"the site {name!r} stands twice", right="keep one of them")
@@ -184,7 +191,28 @@ def read_sources(folder: Path) -> Sources:
             facility.broken.add(name)
         else:
             sites[name] = read_site(folder / "sites" / name, name)
-    return Sources(facility, sites)
+    lost = facility.broken & {*document_sites, EVERYTHING} or list(document_sites) != (document.value or {}).get(
+        "sites"
+    )
+    strays = [] if lost else _strays(folder, shown, document_sites)
+    return Sources(facility, sites, strays)
+
+
+def _strays(folder: Path, shown: str, sites: tuple[str, ...]) -> list[Complaint]:
+    """Complaints about folders of sites, and tables and YAML files in them, that nothing reads."""
+    found: list[Complaint] = []
+    for path in sorted((folder / "sites").glob("*")):
+        if path.name.startswith("."):
+            continue
+        if path.name not in sites:
+            right = "add its site to sites in facility.yaml, or remove it"
+            found.append(Complaint(f"{shown}/sites/{path.name}", 1, "nothing reads this", right))
+            continue
+        for file in sorted(path.glob("*")):
+            if file.suffix in READ_SUFFIXES and file.name not in SITE_FILES:
+                right = did_you_mean(file.name, SITE_FILES) or f"the files of a site are {', '.join(SITE_FILES)}"
+                found.append(Complaint(f"{shown}/sites/{path.name}/{file.name}", 1, "nothing reads this file", right))
+    return found
 
 
 def _site_names(document: Document, facility: Typed[WrittenFacility]) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def interfaces_of(facility: Facility, site: Site, host: Host) -> tuple[Interface
                 mac=nic.mac,
                 use=Use.SEGMENT,
                 enclave=enclave,
-                addresses=_on_segment(facility, site, host, enclave),
+                addresses=_on_segment(site, host, enclave),
             )
         found.append(whole)
     return tuple(found)
@@ -86,14 +86,10 @@ def own_nic(facility: Facility, site: Site, host: Host) -> str:
     return next((name for name in candidates if name not in elsewhere), "")
 
 
-def gateway_of(facility: Facility, site: Site, enclave: EnclaveName) -> Host | None:
+def gateway_of(site: Site, enclave: EnclaveName) -> Host | None:
     """The host that has the gateway's address of the enclave's segment at the site, planned or not."""
     for host in site.hosts:
-        if GATEWAY_GROUP not in host.groups:
-            continue
-        if any(nic.enclave == enclave for nic in host.nics):
-            return host
-        if host.enclave == enclave and own_nic(facility, site, host):
+        if GATEWAY_GROUP in host.groups and enclave in (host.enclave, *(nic.enclave for nic in host.nics)):
             return host
     return None
 
@@ -101,18 +97,19 @@ def gateway_of(facility: Facility, site: Site, enclave: EnclaveName) -> Host | N
 def link_by_nic(facility: Facility, site: Site, machine: Machine) -> dict[str, str]:
     """Names of the links that NICs of the machine are plugged into."""
     known = {link.name for link in facility.links if site.name in link.sites}
+    known -= {switch.name for switch in site.unmanaged_switches}
     cables = site.cables_by_machine.get(machine.serial, ())
     return {cable.nic: cable.switch for cable in cables if cable.switch in known}
 
 
-def _on_segment(facility: Facility, site: Site, host: Host, enclave: EnclaveName) -> tuple[IPv4Interface, ...]:
+def _on_segment(site: Site, host: Host, enclave: EnclaveName) -> tuple[IPv4Interface, ...]:
     segment = site.segment(enclave)
     if segment is None:
         return ()
     own = (_in(segment, host.address),) if enclave == host.enclave else ()
     if GATEWAY_GROUP not in host.groups:
         return own
-    gateway = gateway_of(facility, site, enclave)
+    gateway = gateway_of(site, enclave)
     return (*own, _in(segment, segment.gateway)) if gateway is not None and gateway.name == host.name else own
 
 
