@@ -1,4 +1,4 @@
-"""Network: the segment of an enclave at a site, as a bridge with its ports on each switch host.
+"""Network: the segment of an enclave at a site, or the management segment, as a bridge with its ports on switch hosts.
 
 The stamp is the alias of the bridge link, kept also in the file that makes the bridge.
 """

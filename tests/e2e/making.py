@@ -55,8 +55,9 @@ def small(
     """One site ``here`` with machines that are all hosts of one enclave, but for ``spare`` containers that carry none.
 
     ``network`` are the first three octets of the first of four /24 blocks in a row, such as ``198.19.80``: management,
-    BMCs, the enclave, the lab's own. ``furnished``: the first machine is a switch that the others hang on, and the
-    second has one volume, so that every stack has something to do. ``settings`` are lines added to the site's file.
+    BMCs, the enclave, the lab's own. ``furnished``: the first machine is a switch that the others hang on and boot
+    through, and the second has one volume, so that every stack has something to do; otherwise all boot through a
+    switch that is no machine. ``settings`` are lines added to the site's file.
     """
     plot = _Plot(name, network)
     for number in range(1, containers + firmware + 1):
@@ -112,10 +113,13 @@ class _Plot:
     def furnish(self, machines: int) -> None:
         """Machine 1 becomes the switch of the others; machine 2 gets a second disk with a volume on it."""
         switch, second = serial(self.name, 1), serial(self.name, 2)
+        self.nics.append(f"{switch},swp99,{self.mac(1, 4)},10")
+        self.cables = [f"{switch},eth0,here-mgmt,p1", f"{switch},swp99,here-mgmt,p48"]
         for number in range(2, machines + 1):
             own = serial(self.name, number)
             self.nics += [f"{switch},swp{number},{self.mac(number, 2)},10", f"{own},eth1,{self.mac(number, 1)},10"]
-            self.cables.append(f"{own},eth1,{switch},swp{number}")
+            self.nics.append(f"{switch},swp{50 + number},{self.mac(number, 3)},10")
+            self.cables += [f"{own},eth0,{switch},swp{50 + number}", f"{own},eth1,{switch},swp{number}"]
         self.disks.append(f"{second},vdb,D{second}B,hdd,2")
         self.more += [
             "storage_pools:",

@@ -7,6 +7,8 @@ from infra.provider.programs.fence import Call, RefusalError, guarded, run, writ
 
 NETWORKS = Path("/etc/systemd/network")
 STAMP_LINE = "# pachon-stamp: "
+BRIDGES = Path("/proc/sys/net/bridge")
+SETTINGS = Path("/etc/sysctl.d/60-pachon-bridges.conf")
 SETTLE_SECONDS = 15
 
 
@@ -49,6 +51,15 @@ def is_up(link: Path) -> bool:
     return bool(int((link / "flags").read_text(), 16) & 1)
 
 
+def only_bridge() -> None:
+    """Keep the firewall and its connection tracking away from frames that are only passed on, now and at each start."""
+    keys = [f"bridge-nf-call-{table}" for table in ("arptables", "ip6tables", "iptables")]
+    write_whole(SETTINGS, "".join(f"-net.bridge.{key} = 0\n" for key in keys))
+    for key in keys:
+        if (BRIDGES / key).exists():
+            (BRIDGES / key).write_text("0")
+
+
 def apply(call: Call) -> Call:
     """Make the bridge and its ports what the call says; nothing is touched where they are."""
     missing = [port for port in call["ports"] if not (Path("/sys/class/net") / port).exists()]
@@ -61,6 +72,7 @@ def apply(call: Call) -> Call:
     found = seen(call)
     if found["stamp"] and found["stamp"] != call["stamp"]:
         raise RefusalError(f"{call['bridge']} carries {found['stamp']}", "remove that network first")
+    only_bridge()
     changed = [path for path, text in files_of(call).items() if write_whole(path, text)]
     stray = set(found["ports"]) - set(call["ports"])
     if changed or stray or sorted(found["ports"]) != sorted(call["ports"]) or not found["up"]:
