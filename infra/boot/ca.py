@@ -158,6 +158,11 @@ def revoke_host(state: Path, site_name: str, serial: str) -> None:
         _write_known_hosts(state)
 
 
+def host_keys(state: Path, site_name: str) -> dict[str, tuple[str, ...]]:
+    """By serial, the public host keys that each machine made when it was last deployed."""
+    return {serial: signed.keys for serial, signed in _trust(state / "ca" / site_name).hosts.items()}
+
+
 def user_cas_public(state: Path, site_name: str) -> str:
     """The public lines that hosts of this site trust for users: its own users CA first, then those of other sites."""
     folders = sorted(_site_folders(state), key=lambda folder: (folder.name != site_name, folder.name))

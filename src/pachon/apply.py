@@ -13,6 +13,7 @@ from pathlib import Path
 
 from infra.toolchain import programs
 from pachon import bmcs, known, places
+from pachon.configuring import Tap
 from pachon.drivers.pulumi import Engine, Stack, StackResult
 from pachon.drivers.run_file import SiteAccess
 from pachon.errors import UsageError
@@ -20,9 +21,10 @@ from pachon.events import Recorder
 from pachon.ground import Ground, Images
 from pachon.ground import of as ground_of
 from pachon.layers.hardware import SiteHardware, code_digest
+from pachon.layers.hosts import SiteHosts
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Site
-from pachon.model.hardware import STACKS, ImageFacts
+from pachon.model.hardware import STACKS, ImageFacts, Kind
 from pachon.progress import Event, Progress
 from pachon.site_run import Failed, SiteRun
 from pachon.store.database import Store, open_store
@@ -71,6 +73,9 @@ class UpReport(Frozen):
     why: str
     """What was changed, or why nothing had to be."""
     changes: dict[str, int]
+    """Resources of the stacks, by verb."""
+    roles: dict[str, int]
+    """Roles on hosts that were played well (``create``: for the first time there), and all that are in order."""
     hosts: tuple[HostResult, ...]
     failures: tuple[Failed, ...]
     seconds: float
@@ -91,7 +96,7 @@ class Run:
 
     def at(self, site: Site) -> SiteRun:
         """The run at one site."""
-        lease = self.leases[site.name]
+        lease, tap = self.leases[site.name], Tap(self.recorder)
         hardware = hardware_of(
             self.order.facility,
             site,
@@ -99,16 +104,18 @@ class Run:
             store=self.store,
             ground=self.ground,
             images=self.images,
-            progress=self.recorder,
+            progress=tap,
             lease=lease,
         )
+        hosts = hosts_of(hardware, self.ground, state=self.order.state, lease=lease, progress=tap)
         return SiteRun(
             site=site,
             hardware=hardware,
+            hosts=hosts,
             lease=lease,
             code=self.code,
             approved=self.order.destroy,
-            progress=self.recorder,
+            progress=tap,
         )
 
 
@@ -153,6 +160,32 @@ def hardware_of(
     )
     stacks = {name: Stack(name=name, facility=facility, site=site.name, images=facts) for name in STACKS}
     return SiteHardware(engine=engine, store=store, stack_by_name=stacks)
+
+
+def hosts_of(
+    hardware: SiteHardware, ground: Ground, *, state: Path, progress: Progress, lease: Lease | None = None
+) -> SiteHosts | None:
+    """The hosts layer over a site's hardware; None on the twin, whose machines carry no operating systems."""
+    from infra.image import recipe
+
+    if ground.kind == "twin":
+        return None
+    stack = hardware.stack_by_name["compute"]
+    return SiteHosts(
+        facility=stack.facility,
+        site=stack.facility.site(stack.site),
+        state=state,
+        store=hardware.store,
+        generations={
+            resource.address.rpartition("/")[2]: resource.generation
+            for resources in hardware.resources.values()
+            for resource in resources
+            if resource.kind is Kind.HOST
+        },
+        baked=recipe.FLAVOURS,
+        lease=lease,
+        progress=progress,
+    )
 
 
 def up(order: Order, progress: Progress) -> UpReport:
@@ -205,13 +238,15 @@ async def _up(run: Run) -> UpReport:
     changes = _count(result for site in sites for result in site.results.values())
     if removed := sum(len(site.destroyed) for site in sites):
         changes["delete"] = changes.get("delete", 0) + removed
+    roles = _count_roles(sites)
     return UpReport(
         facility=order.facility.name,
         stands_on=run.ground.kind,
         lacks=tuple(run.ground.lacks),
-        changed=any(changes.values()),
+        changed=any(changes.values()) or any(number for verb, number in roles.items() if verb != "in order"),
         why="; ".join(site.why for site in sites) or "no host is to exist yet",
         changes=changes,
+        roles=roles,
         hosts=tuple(result for site in sites for result in _host_results(site)),
         failures=tuple(failure for site in sites for failure in site.failures),
         seconds=round(time.monotonic() - began, 1),
@@ -269,6 +304,15 @@ def _count(results: Iterable[StackResult]) -> dict[str, int]:
     return counted
 
 
+def _count_roles(sites: Iterable[SiteRun]) -> dict[str, int]:
+    counted = {"create": 0, "update": 0, "in order": 0}
+    for layer in (site.hosts for site in sites if site.hosts is not None):
+        counted["in order"] += layer.count()[0] - sum(len(works) for works in layer.pending().values())
+        for verb in layer.played.values():
+            counted[verb] += 1
+    return counted
+
+
 def _host_results(run: SiteRun) -> Iterable[HostResult]:
     words = {"create": "created", "update": "updated", "replace": "replaced", "none": "unchanged"}
     verb_by_address = {action.address: action.verb for result in run.results.values() for action in result.actions}
@@ -279,6 +323,8 @@ def _host_results(run: SiteRun) -> Iterable[HostResult]:
         done = words.get(verb_by_address.get(address, "none"), "unchanged")
         if address in failed or f"{site.name}/machine/{host.machine}" in failed:
             done = "failed"
+        elif done == "unchanged" and run.hosts is not None and run.hosts.has_played(host.name):
+            done = "updated"
         yield HostResult(
             name=host.name,
             site=site.name,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pachon import definition, hostvars, places
 from pachon.errors import PachonError
-from pachon.model.facility import Facility, HostState
+from pachon.model.facility import Facility, Host, HostState, Site
 
 AUTOMATION_USER = "pachon"
 """The account on every host that automation logs in to."""
@@ -44,37 +44,55 @@ def ansible(
     """
     groups: defaultdict[str, list[str]] = defaultdict(list)
     variables: dict[str, Json] = {}
+    shared = _shared(ssh_config, state)
     for site in facility.sites:
-        machines = site.machine_by_serial
         for host in site.hosts:
             if host.state is HostState.PLANNED and not planned:
                 continue
-            for group in (*hostvars.EVERY_HOST, *host.groups, group_of_site(site.name), group_of_enclave(host.enclave)):
+            own = (group_of_site(site.name), group_of_enclave(host.enclave))
+            for group in (*hostvars.EVERY_HOST, *host.groups, *own):
                 groups[group].append(host.name)
-            variables[host.name] = {
-                "ansible_host": str(machines[host.machine].management_address),
-                "pachon_address": str(host.address),
-                "pachon_domain": facility.domain,
-                "pachon_enclave": host.enclave,
-                "pachon_machine": host.machine,
-                "pachon_site": site.name,
-                **hostvars.of(facility, host),
-            }
+            variables[host.name] = {**shared, **_own(facility, site, host)}
+    listing: Json = {group: {"hosts": sorted(groups[group])} for group in sorted(groups)}
+    listing["all"] = {"children": sorted([*groups, "ungrouped"])}
+    listing["_meta"] = {"hostvars": {name: variables[name] for name in sorted(variables)}}
+    return listing
+
+
+def told(facility: Facility, host: Host, state: Path) -> Json:
+    """All variables of one host, with what is in the facility's state folder."""
+    return {**_shared(_ssh_config(state), state), **_own(facility, facility.site(host.site), host)}
+
+
+def _shared(ssh_config: Path | None, state: Path | None) -> Json:
     shared: Json = {"ansible_user": AUTOMATION_USER, "ansible_python_interpreter": INTERPRETER}
     if ssh_config is not None:
         shared["ansible_ssh_common_args"] = f"-F {ssh_config}"
     if state is not None:
         shared["pachon_state"] = str(state)
-    listing: Json = {group: {"hosts": sorted(groups[group])} for group in sorted(groups)}
-    listing["all"] = {"children": sorted([*groups, "ungrouped"])}
-    listing["_meta"] = {"hostvars": {name: {**shared, **variables[name]} for name in sorted(variables)}}
-    return listing
+    return shared
+
+
+def _own(facility: Facility, site: Site, host: Host) -> Json:
+    return {
+        "ansible_host": str(site.machine_by_serial[host.machine].management_address),
+        "pachon_address": str(host.address),
+        "pachon_domain": facility.domain,
+        "pachon_enclave": host.enclave,
+        "pachon_machine": host.machine,
+        "pachon_site": site.name,
+        **hostvars.of(facility, host),
+    }
+
+
+def _ssh_config(state: Path) -> Path | None:
+    path = state / "ssh_config"
+    return path if path.is_file() else None
 
 
 def of_state(facility: Facility, state: Path, *, planned: bool = False) -> Json:
     """The listing with what is in the facility's state folder: how to log in, where secrets are."""
-    ssh_config = state / "ssh_config"
-    return ansible(facility, planned=planned, ssh_config=ssh_config if ssh_config.is_file() else None, state=state)
+    return ansible(facility, planned=planned, ssh_config=_ssh_config(state), state=state)
 
 
 def variables_of(listing: Json, host: str) -> Json:

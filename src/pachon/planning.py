@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Literal
 
-from pachon.apply import hardware_of
+from pachon.apply import hardware_of, hosts_of
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
 from pachon.ground import Stands, hardware
 from pachon.ground import of as ground_of
 from pachon.layers.hardware import SiteHardware
+from pachon.layers.hosts import STAGE, SiteHosts
 from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.plan import Action, Difference, Plan, plan_of
@@ -50,6 +51,8 @@ async def preview(
             for stack_actions, stack_notes in made:
                 actions += stack_actions
                 notes += stack_notes
+            hosts = hosts_of(layer, ground, state=state, progress=progress)
+            actions += [] if hosts is None else await asyncio.to_thread(_roles, site, hosts)
             leftovers = await layer.leftovers(there) if look else []
             actions += [_action(site, "leftover", orphan.as_action()) for orphan in leftovers]
             progress(Event("plan", site.name, "done"))
@@ -84,6 +87,22 @@ async def _stack(hardware: SiteHardware, site: Site, name: StackName, *, look: b
             for resource in hardware.resources[name]
         ]
         return unknown, [f"stack {name} of {site.name}: {error}"]
+
+
+def _roles(site: Site, hosts: SiteHosts) -> list[Action]:
+    """An action for each role of each host: what its receipt does not prove is to be played."""
+    pending = {work.address: work for works in hosts.pending().values() for work in works}
+    return [
+        Action(
+            site=site.name,
+            stack=STAGE,
+            address=address,
+            verb=pending[address].verb if address in pending else "none",
+            reason=pending[address].reason if address in pending else "",
+        )
+        for host in site.active_hosts
+        for address in (f"{hosts.address(host.name)}/role/{role}" for role in hosts.roles_of(host))
+    ]
 
 
 def _action(site: Site, stack: StackName | Literal["leftover"], action: PlannedAction) -> Action:

@@ -1,7 +1,8 @@
 """Brings one site to its definition: look, decide what must run, have destruction approved, run the stacks, look again.
 
 A stack runs when its inputs (or the program text behind it) are not those of its receipt, or when one of its
-resources was just seen not to be as wanted. Everything else reaches no engine.
+resources was just seen not to be as wanted; a role is played where its receipt does not hold. Everything else reaches
+no engine. Hosts are configured as they come up, while the stacks still run.
 """
 
 import asyncio
@@ -9,13 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pachon.configuring import Configuring, Tap
 from pachon.drivers.pulumi import PlannedAction, StackResult
 from pachon.errors import PachonError, RefusedError
 from pachon.layers.hardware import Observation, SiteHardware, allowed_of
+from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.model.base import Frozen
-from pachon.model.facility import Site
-from pachon.model.hardware import STACKS, StackName, through_switches
-from pachon.progress import Event, Progress
+from pachon.model.facility import HostName, Site
+from pachon.model.hardware import STACKS, Kind, StackName, through_switches
+from pachon.progress import Event, silent
 from pachon.store.journal import standing
 from pachon.store.lease import Lease
 
@@ -37,12 +40,15 @@ class SiteRun:
 
     site: Site
     hardware: SiteHardware
+    hosts: SiteHosts | None
+    """None where machines carry no operating systems (the twin)."""
     lease: Lease
     code: str
     """Digest of the program text."""
     approved: frozenset[str]
     """Addresses whose destruction was approved."""
-    progress: Progress
+    progress: Tap
+    """Heard by the engine's events too."""
     results: dict[StackName, StackResult] = field(default_factory=dict)
     failures: list[Failed] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
@@ -63,23 +69,52 @@ class SiteRun:
         moved = {name: self._moved(name, seen) for name in STACKS}
         todo = [name for name in STACKS if name in stale or moved[name]]
         orphans = await self.hardware.leftovers(made)
-        if not todo and not orphans:
-            self.why = (
-                f"site {self.site.name}: nothing changed: definition, images and program are those of the last run, "
-                f"and all {len(seen)} resources were just seen to be as it left them"
-            )
+        pending = await asyncio.to_thread(self._pending)
+        if not todo and not orphans and not pending:
+            self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(seen))}"
         else:
-            planned = await self._plan(todo, orphans) if made else {}
+            planned = await self._plan(todo, orphans) if made and (todo or orphans) else {}
             await self._destroy(orphans)
             reasons = {name: _reason(name in stale, moved[name]) for name in todo}
-            await self._apply(todo, reasons, planned)
+            await self._bring_about(todo, reasons, planned, pending)
             await self._look_again([each for name in todo for each in moved[name]])
             told = [f"{name} ran because {reason}" for name, reason in reasons.items()]
             told += [f"removed what a killed run had left: {address}" for address in self.destroyed]
+            told += self._why_played(pending)
             self.why = f"site {self.site.name}: " + "; ".join(told)
         for name in STACKS:
             if name not in todo:
                 self.progress(Event(name, self.site.name, "unchanged", self._why_skipped(name)))
+        if not todo and not pending:
+            self.progress(Event(STAGE, self.site.name, "unchanged", self._why_no_play()))
+
+    def _pending(self) -> Mapping[HostName, Sequence[RoleWork]]:
+        if self.hosts is None:
+            return {}
+        self.hosts.make_secrets()
+        self.hosts.forget_strangers()
+        return self.hosts.pending()
+
+    def _why_nothing(self, resources: int) -> str:
+        return (
+            "definition, images, roles and program are those of the last run, "
+            f"all {resources} resources were just seen to be as it left them, and {self._why_no_play()}"
+        )
+
+    def _why_no_play(self) -> str:
+        if self.hosts is None:
+            return "the twin has no operating systems to play roles on"
+        roles, hosts = self.hosts.count()
+        return f"the receipts of {roles} roles on {hosts} hosts hold"
+
+    def _why_played(self, pending: Mapping[HostName, Sequence[RoleWork]]) -> list[str]:
+        """Which roles were played and for what reasons, in a few words."""
+        if self.hosts is None or not self.hosts.played:
+            return []
+        number = len(self.hosts.played)
+        reasons = sorted({work.reason for works in pending.values() for work in works})
+        because = f" because: {', '.join(reasons[:2])}" if reasons else ""
+        return [f"{number} role{'s were' if number > 1 else ' was'} played{because}"]
 
     def addresses(self) -> set[str]:
         """Everything that is defined here or may stand by our doing."""
@@ -148,11 +183,75 @@ class SiteRun:
                 self.destroyed.append(address)
                 self.progress(Event("plan", address, "done", "removed"))
 
+    async def _bring_about(
+        self,
+        todo: Sequence[StackName],
+        reasons: Mapping[StackName, str],
+        planned: Mapping[StackName, list[PlannedAction]],
+        pending: Mapping[HostName, Sequence[RoleWork]],
+    ) -> None:
+        """Run the stacks, and meanwhile configure whatever hosts stand."""
+        if self.hosts is None:
+            await self._apply(todo, reasons, planned, None)
+            self.progress(Event(STAGE, self.site.name, "unchanged", self._why_no_play()))
+            return
+        active = {host.name for host in self.site.active_hosts}
+        volumes = self._volume_hosts() if "storage" in todo else frozenset()
+        configuring = Configuring(self.hosts, active if todo else set(pending), withheld=volumes)
+        number = sum(len(works) for works in pending.values())
+        self.progress(Event(STAGE, self.site.name, "started", f"{number} roles on {len(pending)} hosts to be played"))
+        self.progress.listener = configuring.listen
+        playing = asyncio.create_task(configuring.run())
+        try:
+            standing_now = active - self._changing(todo, planned)
+            configuring.heard |= standing_now
+            configuring.add(standing_now - volumes)
+            await self._apply(todo, reasons, planned, configuring)
+            configuring.add(self._standing(todo, configuring))
+            configuring.close()
+            await playing
+        finally:
+            self.progress.listener = silent
+            if not playing.done():
+                playing.cancel()
+                await asyncio.gather(playing, return_exceptions=True)
+        self.failures += [Failed(address=t.address, error=t.error, cure=t.cure) for t in configuring.troubles]
+        failed = len(configuring.troubles)
+        said = f"{failed} hosts are not configured, the others are" if failed else f"{len(self.hosts.played)} played"
+        self.progress(Event(STAGE, self.site.name, "failed" if failed else "done", said))
+
+    def _volume_hosts(self) -> frozenset[HostName]:
+        host_by_pool = {pool.name: pool.host for pool in self.site.storage_pools}
+        active = {host.name for host in self.site.active_hosts}
+        return frozenset(host_by_pool[volume.pool] for volume in self.site.volumes) & active
+
+    def _changing(self, todo: Sequence[StackName], planned: Mapping[StackName, list[PlannedAction]]) -> set[HostName]:
+        """Hosts that a stack which is to run may make or change."""
+        verbs = {action.address: action.verb for actions in planned.values() for action in actions}
+        declared = [resource for name in todo for resource in self.hardware.resources[name]]
+        return {
+            resource.address.rpartition("/")[2]
+            for resource in declared
+            if resource.kind is Kind.HOST and verbs.get(resource.address) != "none"
+        }
+
+    def _standing(self, todo: Sequence[StackName], configuring: Configuring) -> set[HostName]:
+        """Hosts that stand now that the stacks have ended."""
+        failed = {failure.address for failure in self.failures}
+        whole = {f"{self.site.name}/stack/{name}" for name in todo} & failed
+        return {
+            host.name
+            for host in self.site.active_hosts
+            if not {f"{self.site.name}/host/{host.name}", f"{self.site.name}/machine/{host.machine}"} & failed
+            and (host.name in configuring.heard or not whole)
+        }
+
     async def _apply(
         self,
         todo: Sequence[StackName],
         reasons: Mapping[StackName, str],
         planned: Mapping[StackName, list[PlannedAction]],
+        configuring: Configuring | None,
     ) -> None:
         async def one(name: StackName) -> None:
             if name not in todo:
@@ -171,8 +270,25 @@ class SiteRun:
         elif self._fabric_first() or _moves(planned.get("network", ()), planned.get("compute", ())):
             await one("network")
         done = set(self.results)
-        await asyncio.gather(*(one(name) for name in ("network", "compute") if name not in done))
-        await one("storage")
+        ended = asyncio.Event()
+
+        async def hosts() -> None:
+            await asyncio.gather(*(one(name) for name in ("network", "compute") if name not in done))
+            ended.set()
+            if configuring is not None:
+                configuring.stacks_ended()
+
+        async def volumes() -> None:
+            carriers = self._volume_hosts()
+            if configuring is None or "storage" not in todo:
+                await ended.wait()
+            else:
+                await configuring.until_stand(carriers)
+            await one("storage")
+            if configuring is not None:
+                configuring.add(carriers & configuring.heard)
+
+        await asyncio.gather(hosts(), volumes())
 
     def _fabric_first(self) -> bool:
         return through_switches(self.hardware.stack_by_name["network"].facility, self.site)

@@ -12,6 +12,8 @@ from pachon.hostvars import (
     bastion,
     certificates,
     dns,
+    firewall,
+    gateway,
     log_client,
     people,
     resolver,
@@ -55,6 +57,8 @@ ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingPr
         "bastion": bastion.arguments,
         "certificates": certificates.arguments,
         "dns": dns.arguments,
+        "firewall": firewall.arguments,
+        "gateway": gateway.arguments,
         "log_client": log_client.arguments,
         "people": people.arguments,
         "resolver": resolver.arguments,
@@ -77,3 +81,6 @@ SECRETS: Mapping[str, Callable[[Facility, Site, Host], Secrets]] = MappingProxyT
     }
 )
 """By role; one line each, sorted."""
+
+DAYS_PROVEN: Mapping[str, int] = MappingProxyType({"certificates": 15})
+"""Roles whose work wears off: after so many days they are played again, though nothing has changed."""

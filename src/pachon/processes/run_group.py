@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 MARKER = "PACHON_RUN_ID"
+PART_MARKER = "PACHON_RUN_PART"
+"""Marks the processes of one piece of a run, which may have to end before the run does."""
 _ROOT = Path("/sys/fs/cgroup")
 
 
@@ -40,13 +42,24 @@ def members(run_id: str) -> list[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError):
         found.update(int(line) for line in (_cgroup(run_id) / "cgroup.procs").read_text().split())
-    wanted = f"{MARKER}={run_id}".encode()
+    return sorted((found | _carrying(MARKER, run_id)) - {os.getpid()})
+
+
+def _carrying(name: str, value: str) -> set[int]:
+    wanted, found = f"{name}={value}".encode(), set()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 if wanted in (folder / "environ").read_bytes().split(b"\0"):
                     found.add(int(folder.name))
-    return sorted(found - {os.getpid()})
+    return found
+
+
+def end_part(mark: str) -> None:
+    """Kill whatever carries this mark of a piece of a run: what left the process group of a program that was ended."""
+    for pid in _carrying(PART_MARKER, mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def end(run_id: str, *, patience_seconds: float = 5.0) -> list[int]:

@@ -1,12 +1,17 @@
-"""Receipts: proof of what a finished piece of work left behind, by which a run knows that nothing is to be done."""
+"""Receipts: proof of what a finished piece of work left behind, by which a run knows that nothing is to be done.
 
+A receipt without a digest is an intent: the work was begun there and never proven to be done.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from pachon.store.database import Store, aware
+from pachon.store.lease import Lease, require
 from pachon.store.tables import receipts
 
 
@@ -22,6 +27,11 @@ class Receipt:
     observed_digest: str
     document: dict[str, Any]
     at: datetime
+
+    @property
+    def is_intent(self) -> bool:
+        """Whether the work was begun and not proven to be done."""
+        return not self.inputs_digest
 
 
 def put_receipt(
@@ -54,8 +64,42 @@ def receipt(store: Store, address: str) -> Receipt | None:
     """The receipt of that address, if there is one."""
     with store.transaction() as connection:
         row = connection.execute(select(receipts).where(receipts.c.address == address)).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _receipt(row)
+
+
+def receipts_under(store: Store, prefix: str) -> dict[str, Receipt]:
+    """All receipts whose address begins so, by address."""
+    query = select(receipts).where(receipts.c.address.startswith(prefix, autoescape=True))
+    with store.transaction() as connection:
+        return {row.address: _receipt(row) for row in connection.execute(query)}
+
+
+def intend(store: Store, lease: Lease, addresses: Iterable[str]) -> None:
+    """Put on disk that work begins at these addresses: what was proven of them holds no longer.
+
+    Raises:
+        RefusedError: a later writer has taken the site's lease.
+    """
+    _write(store, lease, dict.fromkeys(addresses, ""))
+
+
+def prove(store: Store, lease: Lease, digests: Mapping[str, str]) -> None:
+    """Put on disk that the work at these addresses was done from inputs of these digests (errors as of ``intend``)."""
+    _write(store, lease, digests)
+
+
+def _write(store: Store, lease: Lease, digests: Mapping[str, str]) -> None:
+    if not digests:
+        return
+    shared = {"run_id": lease.run_id, "generation": "", "observed_digest": "", "document": {}, "at": datetime.now(UTC)}
+    rows = [{"address": address, "inputs_digest": found, **shared} for address, found in sorted(digests.items())]
+    with store.transaction() as connection:
+        require(connection, lease.site, lease.fencing_token)
+        connection.execute(delete(receipts).where(receipts.c.address.in_(list(digests))))
+        connection.execute(insert(receipts), rows)
+
+
+def _receipt(row: Row[Any]) -> Receipt:
     return Receipt(
         address=row.address,
         run_id=row.run_id,
@@ -71,3 +115,9 @@ def drop_receipt(store: Store, address: str) -> None:
     """Forget what is known of that address: the next run looks at the world."""
     with store.transaction() as connection:
         connection.execute(delete(receipts).where(receipts.c.address == address))
+
+
+def drop_receipts(store: Store, addresses: Iterable[str]) -> None:
+    """Forget what is known of these addresses."""
+    with store.transaction() as connection:
+        connection.execute(delete(receipts).where(receipts.c.address.in_(list(addresses))))
