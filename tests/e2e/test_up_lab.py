@@ -152,22 +152,21 @@ def test_the_switch_carries_each_enclave_s_hosts_in_one_bridge(copy: Copy) -> No
     switch = copy.host("switch")
     site = copy.facility.site(switch.site)
     vni = {segment.enclave: segment.vni for segment in site.segments}
-    enclave = {host.machine: host.enclave for host in site.active_hosts}
-    ports = {
-        cable.port: enclave[cable.machine]
-        for cable in site.cables
-        if cable.switch == switch.machine
-        if cable.machine in enclave
-    }
-    assert len(ports) >= 3
-    look = "; ".join(f"basename $(readlink /sys/class/net/{port}/master)" for port in ports)
-    bridges = copy.rig.ssh(switch.name, look).split()
-    assert bridges == [f"br{vni[name]}" for name in ports.values()]
+    by_machine = {host.machine: host for host in site.active_hosts}
+    wanted = {}
+    for cable in site.cables:
+        if cable.switch == switch.machine and cable.machine in by_machine:
+            host = by_machine[cable.machine]
+            enclave = {nic.name: nic.enclave for nic in host.nics}.get(cable.nic, host.enclave)
+            wanted[cable.port] = "br-mgmt" if cable.nic == "eth0" else f"br{vni[enclave]}"
+    assert len(set(wanted.values())) == 1 + len(site.segments)
+    look = "; ".join(f"basename $(readlink /sys/class/net/{port}/master)" for port in wanted)
+    assert copy.rig.ssh(switch.name, look).split() == [*wanted.values()]
 
 
 def test_the_volume_is_mirrored_mounted_and_stops_at_its_limit(copy: Copy) -> None:
     host = copy.host("storage")
-    (volume,) = copy.facility.site(host.site).volumes
+    volume = copy.facility.site(host.site).volumes[0]
     mounted = copy.rig.ssh(host.name, f"findmnt -no FSTYPE {volume.mount}; sudo btrfs filesystem df {volume.mount}")
     assert mounted.startswith("btrfs\n")
     assert "Data, RAID1" in mounted
