@@ -7,6 +7,9 @@ one of a person (/run/pachon says whose each is), is no matter of ours.
 
 Names of labs that begin with ``t-`` are for tests, and one test session of real labs runs at a time on a machine: the
 next one waits for it, then clears away what a session that was killed had left.
+
+Where pytest-xdist runs workers (``make test``), the process that directs them does all of this for them, and bakes the
+images before they begin, so that no test's time limit counts it. Without workers it is done once a test is ``real``.
 """
 
 import asyncio
@@ -17,9 +20,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+ORDER = ("e2e", "faults", "lab", "stacks", "scale")
+"""Kinds that workers take first: the longest begin early, and the many short ones fill the gaps at the end."""
+SHIPPED_LAB = "tests/e2e/"
+"""Tests that need every image."""
+MISSING, NOTE = "missing_for_labs", "note_of_labs"
+"""What workers are told: what this machine lacks, and the file to make once a test is real."""
+NOT_RUN_THERE = "not_run"
+"""What workers tell at their end."""
 NOT_RUN = pytest.StashKey[list[tuple[str, str]]]()
 BEFORE = pytest.StashKey[dict[str, set[str]]]()
 LABS_BEFORE = pytest.StashKey[dict[str, str]]()
@@ -36,20 +48,87 @@ def what_is_missing() -> list[str]:
     return instance.missing()
 
 
+def told_by_director(config: pytest.Config) -> dict[str, Any] | None:
+    """What the process that directs this worker told it; None where tests run in one process."""
+    return getattr(config, "workerinput", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker the same: they must all collect the same tests."""
+    node.workerinput[MISSING] = what_is_missing()
+    node.workerinput[NOTE] = str(note(node.config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Prepare for labs once a worker has collected real tests: none is run before this returns."""
+    if note(node.config).exists() and BEFORE not in node.config.stash:
+        prepare(node.config)
+        if any(name.startswith(SHIPPED_LAB) for name in ids):
+            bake_images()
+
+
+def note(config: pytest.Config) -> Path:
+    """File by which workers say that they collected real tests."""
+    return Path(config._tmp_path_factory.getbasetemp()) / "labs"  # type: ignore[attr-defined]  # no public way to it
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Learn from a worker what was not run (a dead one tells nothing)."""
+    if told := getattr(node, "workeroutput", {}).get(NOT_RUN_THERE):
+        node.config.stash[NOT_RUN] = [(name, missing) for name, missing in told]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    told = told_by_director(config)
+    if told is not None:
+        items.sort(key=place_of)
     real = [item for item in items if item.get_closest_marker("real") is not None]
     if not real:
         return
-    if missing := "; ".join(what_is_missing()):
+    if missing := "; ".join(what_is_missing() if told is None else told[MISSING]):
         config.stash[NOT_RUN] = [(item.nodeid, missing) for item in real]
         config.hook.pytest_deselected(items=real)
         items[:] = [item for item in items if item not in real]
+    elif told is not None:
+        Path(told[NOTE]).touch()
     elif not config.option.collectonly:
-        wait_for_turn(config)
-        clear_leftovers()
-        config.stash[BEFORE] = seen(config)
-        config.stash[LABS_BEFORE] = labs_on_record()
+        prepare(config)
+
+
+def place_of(item: pytest.Item) -> int:
+    """Number of a test's kind in the order in which workers take them."""
+    kind = item.nodeid.split("/")[1]
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+
+def prepare(config: pytest.Config) -> None:
+    """Wait for our turn, clear away what others left, and remember what there is."""
+    wait_for_turn(config)
+    clear_leftovers()
+    config.stash[BEFORE] = seen(config)
+    config.stash[LABS_BEFORE] = labs_on_record()
+
+
+def bake_images() -> None:
+    """Bake what the shipped lab starts from, telling what is done; where that fails, its tests will say why."""
+    from infra.image import bake, recipe
+    from pachon import places
+    from pachon.errors import PachonError
+    from pachon.progress import Event
+
+    def tell(event: Event) -> None:
+        if event.state == "done":
+            sys.stderr.write(f"before the tests: {event.address}: {event.message}\n")
+
+    for flavour in recipe.FLAVOURS:
+        try:
+            bake.ensure(flavour, cache=places.cache(), progress=tell)
+        except PachonError as error:
+            sys.stderr.write(f"before the tests: {error}\n")
 
 
 def wait_for_turn(config: pytest.Config) -> None:
@@ -155,6 +234,8 @@ def left_behind(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
+    if told_by_director(config) is not None:
+        config.workeroutput[NOT_RUN_THERE] = config.stash.get(NOT_RUN, [])  # type: ignore[attr-defined]  # by xdist
     if BEFORE not in config.stash:
         return
     config.stash[LEFT] = left_behind(config)

@@ -9,6 +9,7 @@ import sqlite3
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def copy() -> Iterator[Copy]:
             (secrets / name).touch(mode=0o600)
             (secrets / name).write_text(text)
         before, clock = watching.machine_facts(), watching.clock_offset_seconds()
-        with watching.Ear() as ear:
+        with watching.Ear(IPv4Network(f"{NETWORK}.0/20")) as ear:
             with watching.Watch(made.state) as watch:
                 first = made.pachon("--json", "up")
             yield Copy(made, load(made.definition), first, watch, ear, before, clock, [first])

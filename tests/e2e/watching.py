@@ -9,14 +9,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-LABS = IPv4Network("198.18.0.0/15")
-"""Where all labs have their addresses."""
 EVERY_PROTOCOL = 0x0003
 IPV4, ARP = 0x0800, 0x0806
 LOOK_SECONDS = 0.05
@@ -66,10 +64,11 @@ class Watch:
 
 
 class Ear:
-    """Packets with a lab's address on any link of this machine that is not a lab's own."""
+    """Packets with an address of that network on any link of this machine that is not a lab's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: IPv4Network) -> None:
         self.heard: list[str] = []
+        self._network = network
         self._over = threading.Event()
         self._sockets: list[socket.socket] = []
         self._thread = threading.Thread(target=self._listen, name="ear", daemon=True)
@@ -101,7 +100,7 @@ class Ear:
         kind = struct.unpack("!H", frame[12:14])[0]
         places = {IPV4: (26, 30), ARP: (28, 38)}.get(kind, ())
         addresses = [socket.inet_ntoa(frame[place : place + 4]) for place in places if len(frame) >= place + 4]
-        if any(int.from_bytes(socket.inet_aton(each)) >> 17 == int(LABS.network_address) >> 17 for each in addresses):
+        if any(IPv4Address(each) in self._network for each in addresses):
             self.heard.append(f"{link}: {' -> '.join(addresses)}")
 
 
