@@ -1,12 +1,13 @@
 """The BMCs of a site as they are reached from here: endpoints, credentials, and how they differ from the definition."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from pachon.drivers.redfish import Bmc, Endpoint, Inventory, Target, inspect_all, quirks_of
+from pachon.drivers.redfish import Bmc, Endpoint, Inventory, Power, Target, inspect_all, quirks_of
 from pachon.errors import MissingError, PachonError
 from pachon.model.base import Frozen
 from pachon.model.facility import Machine, Serial, Site, SiteName
@@ -15,6 +16,8 @@ from pachon.store.machines import machines_of
 
 USERNAME = "pachon"
 GIB = 1 << 30
+ASKED_AT_ONCE = 128
+"""BMCs, each with up to two open connections."""
 NO_PINS: Mapping[Serial, str] = {}
 
 
@@ -90,14 +93,11 @@ def open_bmc(machine: Machine, state: Path, detours: Detours = NO_DETOURS) -> Bm
         MissingError: there is no password for it.
     """
     found = target(machine, detours, pinned=pins(state, machine.site))
-    return Bmc(
-        found.endpoint,
-        USERNAME,
-        password(state, machine.site),
-        tls_sha256=found.tls_sha256,
-        serial=machine.serial,
-        quirks=found.quirks,
-    )
+    return _bmc(found, password(state, machine.site))
+
+
+def _bmc(found: Target, secret: SecretStr) -> Bmc:
+    return Bmc(found.endpoint, USERNAME, secret, tls_sha256=found.tls_sha256, serial=found.serial, quirks=found.quirks)
 
 
 def compare(machine: Machine, found: Inventory) -> tuple[Difference, ...]:
@@ -134,3 +134,27 @@ async def inspect_site(site: Site, state: Path, detours: Detours = NO_DETOURS) -
     pinned = pins(state, site.name)
     targets = [target(machine, detours, pinned=pinned) for machine in site.machines]
     return await inspect_all(targets, USERNAME, password(state, site.name))
+
+
+def power_by_serial(
+    site: Site, state: Path, detours: Detours = NO_DETOURS
+) -> dict[Serial, Coroutine[Any, Any, Power | PachonError]]:
+    """By machine: what tells, once awaited, whether it is on, or why its BMC does not say.
+
+    Raises:
+        MissingError: there is no password for them.
+    """
+    secret, pinned = password(state, site.name), pins(state, site.name)
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def ask(machine: Machine) -> Power | PachonError:
+        async with turns:
+            try:
+                async with _bmc(target(machine, detours, pinned=pinned), secret) as bmc:
+                    return await bmc.power()
+            except PachonError as error:
+                return error
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                return PachonError(f"its BMC answers nonsense: {error}")
+
+    return {machine.serial: ask(machine) for machine in site.machines}

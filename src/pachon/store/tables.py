@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Column, DateTime, Index, Integer, MetaData, String,
 
 METADATA = MetaData()
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration that leads to these tables; a test compares the two."""
 
 runs = Table(
@@ -157,4 +157,11 @@ campaign_incidents = Table(
     Column("message", Text, nullable=False),
     Column("keys", JSON, nullable=False),
     Index("campaign_incidents_by_campaign", "campaign", "id"),
+)
+
+sightings = Table(
+    "sightings",
+    METADATA,
+    Column("host", String(80), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
 )
