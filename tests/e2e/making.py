@@ -11,15 +11,19 @@ from pachon.places import CHECKOUT
 LAB = CHECKOUT / "inventory" / "facilities" / "lab"
 LAB_BLOCKS = 16
 """Number of /24 blocks that a copy of the lab takes; the last one is the lab's own."""
+ADDRESS = re.compile(r"\b(198\.1[89])\.(\d+)\.(?=\d)")
+"""First half and third octet of each address of a lab."""
+THREE_SITES_BLOCKS = 32
+"""Number of /24 blocks that it takes with a third site."""
 
 
-def renumbered(text: str, network: str) -> str:
+def renumbered(text: str, network: str, *, blocks: int = LAB_BLOCKS) -> str:
     """The text with the shipped lab's /24 blocks put next to one another, from ``198.19.96`` or the like onwards."""
     base, _, first = network.rpartition(".")
     used = sorted({int(block) for path in LAB.rglob("*") if path.is_file() for block in _blocks(path.read_text())})
     number = {block: int(first) + place for place, block in enumerate(used)}
-    assert len(number) < LAB_BLOCKS, "the shipped lab has outgrown the range of its copies"
-    text = text.replace("198.18.0.0/16", f"{network}.0/20")
+    assert len(number) < blocks, "the shipped lab has outgrown the range of its copies"
+    text = text.replace("198.18.0.0/16", f"{network}.0/{25 - blocks.bit_length()}")
     return re.sub(r"\b198\.18\.(\d+)\.(?=\d)", lambda found: f"{base}.{number[int(found[1])]}.", text)
 
 
@@ -27,17 +31,55 @@ def _blocks(text: str) -> list[str]:
     return re.findall(r"\b198\.18\.(\d+)\.\d", text.replace("198.18.0.0/16", ""))
 
 
-def copy_of_lab(folder: Path, *, name: str, network: str = "198.19.96") -> Path:
+def copy_of_lab(folder: Path, *, name: str, network: str = "198.19.96", blocks: int = LAB_BLOCKS) -> Path:
     """The shipped lab under another name and in a /20 of its own, so that it can stand beside a person's lab.
 
-    ``network`` are the first three octets of the /20, such as ``198.19.96``.
+    ``network`` are the first three octets of the /20 (with THREE_SITES_BLOCKS of a /19), such as ``198.19.96``.
     """
     shutil.copytree(LAB, folder)
     for path in folder.rglob("*"):
         if path.is_file():
-            text = renumbered(path.read_text(), network)
+            text = renumbered(path.read_text(), network, blocks=blocks)
             path.write_text(re.sub(r"^name: lab$", f"name: {name}", text, flags=re.MULTILINE))
     return folder
+
+
+def third_site(folder: Path, *, name: str = "third") -> None:
+    """Give a copy of the lab with THREE_SITES_BLOCKS a third site: the archive's files renumbered, and a link to base.
+
+    Nothing but files changes: serials, names, MACs, VNIs and /24 blocks; the gateway at base gets a NIC for the link.
+    """
+    used = {found for path in folder.rglob("*") if path.is_file() for found in ADDRESS.findall(path.read_text())}
+    network = min(used)[0]
+    archive = folder / "sites" / "archive"
+    own = sorted({int(block) for path in archive.iterdir() for _, block in ADDRESS.findall(path.read_text())})
+    first = 1 + max(int(block) for _, block in used)
+    number = {block: first + place for place, block in enumerate(own)}
+
+    def renamed(text: str) -> str:
+        text = text.replace("base-archive,archive", f"base-{name},{name}")
+        text = re.sub(r"\barchive-(?!us\b|base\b)", f"{name}-", text)
+        text = re.sub(r"\b(D?)LA(\d{4})", r"\1LC\2", text).replace("02:18:02:", "02:18:03:")
+        text = re.sub(r"\bvni: 11(\d{3})\b", r"vni: 12\1", text)
+        return ADDRESS.sub(lambda found: f"{found[1]}.{number[int(found[2])]}.", text)
+
+    (folder / "sites" / name).mkdir()
+    for path in archive.iterdir():
+        (folder / "sites" / name / path.name).write_text(renamed(path.read_text()))
+    base = folder / "sites" / "base"
+    _append(base / "nics.csv", "LB0006,eth6,02:18:01:00:06:06,10")
+    _append(base / "cables.csv", f"LB0006,eth6,base-{name},base")
+    text = (folder / "facility.yaml").read_text()
+    text = text.replace("sites: [base, archive]\n", f"sites: [base, archive, {name}]\n", 1)
+    link = f"  - {{name: base-{name}, sites: [base, {name}], rate_mbps: 200, delay_ms: 30, "
+    text = text.replace("links:\n", f"links:\n{link}subnet: {network}.{first + len(own)}.0/29}}\n", 1)
+    placed = re.findall(r"  - service: .*\n    site: archive\n(?:    .*\n)*", text)
+    text = text.replace("placements:\n", "placements:\n" + "".join(placed).replace("site: archive", f"site: {name}"), 1)
+    (folder / "facility.yaml").write_text(text)
+
+
+def _append(path: Path, row: str) -> None:
+    path.write_text(path.read_text() + row + "\n")
 
 
 def small(

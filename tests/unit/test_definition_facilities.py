@@ -2,11 +2,13 @@
 
 from collections import Counter
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 
 from pachon.definition import examine, find, load
 from pachon.model.facility import Facility, Hardware, HostState
+from tests.e2e import making
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,17 @@ def test_lab_leaves_machines_free_for_growth(lab: Facility) -> None:
     for site in lab.sites:
         used = {host.machine for host in site.hosts}
         assert [machine for machine in site.machines if machine.serial not in used]
+
+
+def test_a_third_site_is_made_of_the_second_one_s_files_alone(tmp_path: Path) -> None:
+    folder = making.copy_of_lab(tmp_path / "x", name="x", network="198.19.96", blocks=making.THREE_SITES_BLOCKS)
+    making.third_site(folder)
+    examined = examine(folder)
+    assert ([*map(str, examined.complaints)], [*map(str, examined.warnings)]) == ([], [])
+    assert examined.facility is not None
+    second, third = examined.facility.sites[1:]
+    assert (third.name, len(third.active_hosts)) == ("third", len(second.active_hosts))
+    assert {item.service for item in examined.facility.placements if item.site == "third"} >= {"batch-computing"}
 
 
 def test_rubin_has_the_machines_and_drives_of_the_high_water_marks(rubin: Facility) -> None:
