@@ -160,6 +160,17 @@ def test_management_segment_is_for_admin_hosts_of_the_same_site(lab: Facility) -
     assert trace(lab, host(lab, "admin", "archive"), storage, "tcp/22", network="management").verdict == "refused"
 
 
+def test_switches_are_spoken_to_over_the_management_segment(lab: Facility) -> None:
+    switch, admin = host(lab, "switch"), host(lab, "admin")
+    asks = trace(lab, switch, admin, "udp/53")
+    assert (asks.network, asks.verdict) == ("management", "allowed")
+    assert trace(lab, switch, admin, "tcp/22").verdict == "refused"
+    assert trace(lab, admin, switch, "tcp/22").verdict == "allowed"
+    assert trace(lab, host(lab, "bastion"), switch, "tcp/22").verdict == "refused"
+    far = trace(lab, switch, host(lab, "admin", "archive"), "udp/53")
+    assert (far.network, far.verdict) == ("data", "broken")
+
+
 def test_target_is_a_host_with_or_without_a_port() -> None:
     assert target_of("base-db01") == ("base-db01", "")
     assert target_of("base-db01:22") == ("base-db01", "tcp/22")

@@ -43,7 +43,10 @@ def trace(
     ],
     *,
     management: Annotated[
-        bool, typer.Option("--management", help="Over the management segment instead of the data network.")
+        bool,
+        typer.Option(
+            "--management", help="Over the management segment, though both have addresses on the data network."
+        ),
     ] = False,
     live: Annotated[
         bool, typer.Option("--live", help="Try the connection from the host too, and say whether it agrees.")
@@ -60,7 +63,7 @@ def trace(
     facility = call.facility()
     name, port = target_of(target)
     one, other = call.host(facility, source), call.host(facility, name)
-    found = traced(facility, one, other, port, network="management" if management else "data")
+    found = traced(facility, one, other, port, network="management" if management else None)
     trial = asyncio.run(_try(facility, one, other, found)) if live else None
     return _answer(found, trial)
 

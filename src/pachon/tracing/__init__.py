@@ -5,14 +5,20 @@ Pure: it says what carries a path, or everything that stops it and what would be
 
 from pachon.model.facility import Facility, Host, Machine
 from pachon.tracing.answer import Hop, Network, Stop, Trace, Verdict
-from pachon.tracing.flows import is_open, on_data, on_management, refusal
+from pachon.tracing.flows import is_open, on_data, on_management, on_segment, refusal
 from pachon.tracing.way import Way
 
 __all__ = ["Hop", "Network", "Stop", "Trace", "Verdict", "trace"]
 
 
-def trace(facility: Facility, source: Host, target: Host, port: str = "", *, network: Network = "data") -> Trace:
-    """The way from host to host; ``port`` is such as ``tcp/22``."""
+def trace(facility: Facility, source: Host, target: Host, port: str = "", *, network: Network | None = None) -> Trace:
+    """The way from host to host; ``port`` is such as ``tcp/22``.
+
+    Hosts speak over the data network; where one of two at a site has no address there, over the management segment.
+    """
+    if network is None:
+        whole = source.site != target.site or (on_segment(facility, source) and on_segment(facility, target))
+        network = "data" if whole else "management"
     way = Way(facility, source, target)
     if network == "management":
         open_ports, allowed_by = on_management(facility, source, target)

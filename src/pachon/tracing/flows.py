@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pachon.model.facility import Facility, Flow, Host, HostState
+from pachon.model.interfaces import own_nic
 from pachon.tracing.answer import Network, Stop
 
 ANY = "any"
@@ -25,17 +26,34 @@ def on_data(facility: Facility, source: Host, target: Host) -> tuple[tuple[str, 
     if source.enclave == target.enclave:
         return (ANY,), f"both are in the enclave {source.enclave}"
     usable = [flow for flow, mine in flows_between(facility, source, target) if mine]
-    told = "; ".join(f"flow {flow.source} to {flow.target} ({', '.join(flow.ports)}): {flow.reason}" for flow in usable)
-    return tuple(sorted({port for flow in usable for port in flow.ports})), told
+    return tuple(sorted({port for flow in usable for port in flow.ports})), "; ".join(map(_flow, usable))
 
 
 def on_management(facility: Facility, source: Host, target: Host) -> tuple[tuple[str, ...], str]:
-    """As ``on_data``, on the management segment: only ssh, and only from the site's own admin hosts."""
+    """As ``on_data``, on the management segment: ssh from the site's own admin hosts, and flows of its switches."""
     if source.name == target.name:
         return (ANY,), "it is the same host"
-    if source.site == target.site and ADMIN_GROUP in source.groups:
-        return (MANAGEMENT_PORT,), f"admin hosts of {source.site} log in over its management segment"
-    return (), ""
+    if source.site != target.site:
+        return (), ""
+    ports: set[str] = set()
+    told: list[str] = []
+    if ADMIN_GROUP in source.groups:
+        ports.add(MANAGEMENT_PORT)
+        told.append(f"admin hosts of {source.site} log in over its management segment")
+    if not on_segment(facility, source):
+        usable = [flow for flow, mine in flows_between(facility, source, target) if mine]
+        ports |= {port for flow in usable for port in flow.ports}
+        told += [f"{_flow(flow)}, which {source.name} uses here, having no address elsewhere" for flow in usable]
+    return tuple(sorted(ports)), "; ".join(told)
+
+
+def on_segment(facility: Facility, host: Host) -> bool:
+    """Whether the host has its address on its enclave's segment; a switch has none but the management segment's."""
+    return bool(own_nic(facility, facility.site(host.site), host))
+
+
+def _flow(flow: Flow) -> str:
+    return f"flow {flow.source} to {flow.target} ({', '.join(flow.ports)}): {flow.reason}"
 
 
 def is_open(open_ports: tuple[str, ...], port: str) -> bool:
@@ -50,7 +68,8 @@ def refusal(facility: Facility, source: Host, target: Host, port: str, network: 
     if network == "management":
         return Stop(
             where=f"firewall of {target.name}",
-            why=f"on the management segment {target.name} takes {MANAGEMENT_PORT} from admin hosts of its site only",
+            why=f"on the management segment {target.name} takes {MANAGEMENT_PORT} from admin hosts of its site, and "
+            "flows of hosts that have no other address",
             cure="go over the data network by a flow, or from an admin host of its site",
         )
     barred = [flow for flow, mine in flows_between(facility, source, target) if not mine]

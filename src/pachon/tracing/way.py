@@ -160,7 +160,7 @@ class Way:
     def _gateway(self, segment: Segment) -> Host | None:
         """The gateway of that segment."""
         site = self.facility.site(segment.site)
-        gateway = gateway_of(self.facility, site, segment.enclave)
+        gateway = gateway_of(site, segment.enclave)
         if gateway is None:
             self._stop(
                 f"{segment.enclave} at {site.name}",
