@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.image import recipe
 from pachon.checks import check
 from pachon.checks.addresses import reserved_by_lab
 from pachon.checks.sizes import FLAVOURS, GROUPS
@@ -77,6 +78,10 @@ def test_space_of_a_pool_is_what_can_be_kept_twice(
     names = tuple(disk.name for disk in disks)
     pool = StoragePool(name="p", site="one", host="h", disks=names, file_system="btrfs", mirrored=mirrored)
     assert capacity_gib(pool, machine) == space
+
+
+def test_every_image_that_is_baked_is_a_flavour_that_hosts_may_have() -> None:
+    assert set(FLAVOURS) == set(recipe.FLAVOURS)
 
 
 def test_every_flavour_and_group_asks_for_something() -> None:
