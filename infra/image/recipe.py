@@ -75,7 +75,17 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 ``linux-image-amd64`` here: the rest follows, modules are chosen by folder."""
 BOOT_PACKAGES = ("systemd-boot-efi",)
 
-SERVER_ROLES = ("base", "people", "time_client", "certificates", "log_client", "storage", "dns", "log_host")
+SERVER_ROLES = (
+    "base",
+    "people",
+    "firewall",
+    "time_client",
+    "certificates",
+    "log_client",
+    "storage",
+    "dns",
+    "log_host",
+)
 """Baked into every image: what they lay down is small and starts nothing."""
 
 FLAVOURS = MappingProxyType(

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs packages into a tree whose API file systems are mounted: install-packages.sh TREE PACKAGE...
 # PACHON_SOURCES holds apt's lines, PACHON_ACCOUNTS name:number of accounts that get the same number in every image,
-# PACHON_PRUNED and PACHON_KEPT the paths that dpkg does not unpack, and those of them that it does. No daemon is started,
-# and nothing of this machine stays behind.
+# PACHON_PRUNED the paths that are removed again (Python's packages compile all that they list, so dpkg must not leave
+# them out), PACHON_KEPT those of them that stay. No daemon is started, and nothing of this machine stays behind.
 set -eu
 set -f
 tree=$1
@@ -13,10 +13,6 @@ for account in $PACHON_ACCOUNTS; do
     chroot "$tree" useradd --system --uid "$number" --gid "$name" --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin "$name"
 done
-{
-    for path in $PACHON_PRUNED; do echo "path-exclude=$path"; done
-    for path in $PACHON_KEPT; do echo "path-include=$path"; done
-} >"$tree/etc/dpkg/dpkg.cfg.d/99-flavour"
 printf '%s\n' "$PACHON_SOURCES" >"$tree/etc/apt/sources.list"
 printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
 chmod 0755 "$tree/usr/sbin/policy-rc.d"
@@ -28,3 +24,11 @@ chroot "$tree" apt-get -q update
 chroot "$tree" apt-get -q -y --no-install-recommends install "$@"
 chroot "$tree" apt-get clean
 rm "$tree/usr/sbin/policy-rc.d"
+kept=
+for path in $PACHON_KEPT; do
+    kept="$kept ! -path $tree$path"
+done
+for path in $PACHON_PRUNED; do
+    # shellcheck disable=SC2086
+    find "$tree/usr" -path "$tree$path" $kept -delete
+done
