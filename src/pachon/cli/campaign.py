@@ -176,6 +176,8 @@ def _read(call: Call, file: str) -> "tuple[Campaign, Facility]":
 
 def _carry_out(call: Call, campaign: "Campaign", facility: "Facility", patience: timedelta, *, again: bool) -> Answer:
     from pachon.batch import running
+    from pachon.events import Recorder
+    from pachon.store.lease import new_run_id
 
     order = running.Order(
         campaign=campaign,
@@ -186,7 +188,11 @@ def _carry_out(call: Call, campaign: "Campaign", facility: "Facility", patience:
         again=again,
     )
     with call.progress() as progress:
-        made = asyncio.run(running.run(order, progress))
+        recorder = Recorder(order.state / "events.jsonl", run=new_run_id(), shown=progress)
+        try:
+            made = asyncio.run(running.run(order, recorder))
+        finally:
+            recorder.close()
     return Answer(
         value=made,
         text=outcome(made),
