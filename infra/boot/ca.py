@@ -80,24 +80,51 @@ def ensure_automation_key(state: Path, facility: Facility, *, now: datetime | No
     _folder(state / "keys")
     key = state / "keys" / "automation"
     path = state / "keys" / "automation-cert.pub"
-    authorities = [state / "ca" / site.name / "ssh_user_ca" for site in facility.sites]
-    authority = next((candidate for candidate in authorities if candidate.exists()), None)
-    if authority is None:
-        raise PermanentError("no site has a CA yet", cure="start a boot service first: it makes its site's CA")
+    authority = user_ca(state, facility.sites)
     with _held(state):
         public = _ensure_key(key, f"pachon automation of {facility.name}")
         if _good_for(path, public, authority, moment) < timedelta(hours=AUTOMATION_RENEW_HOURS):
-            certificate = _sign(
-                _private(authority),
+            certificate = sign_user(
+                authority,
                 public,
-                kind=ssh.SSHCertificateType.USER,
-                key_id=f"{AUTOMATION_PRINCIPAL}@{facility.name}",
                 principals=(AUTOMATION_PRINCIPAL,),
-                since=moment - BACKDATE,
-                until=moment + timedelta(hours=AUTOMATION_HOURS),
+                key_id=f"{AUTOMATION_PRINCIPAL}@{facility.name}",
+                now=moment,
+                life=timedelta(hours=AUTOMATION_HOURS),
             )
             write(path, certificate + "\n")
     return key
+
+
+def user_ca(state: Path, sites: Sequence[Site]) -> Path:
+    """Private key of the users CA of the first of the sites that has one; all hosts trust those of all sites.
+
+    Raises:
+        PermanentError: none of them has one.
+    """
+    for site in sites:
+        key = state / "ca" / site.name / "ssh_user_ca"
+        if key.exists():
+            return key
+    names = ", ".join(site.name for site in sites)
+    raise PermanentError(
+        f"there is no SSH authority of {names} on this machine yet", cure="run 'pachon up' first: it makes it"
+    )
+
+
+def sign_user(
+    authority: Path, public: str, *, principals: Sequence[str], key_id: str, now: datetime, life: timedelta
+) -> str:
+    """A certificate with which the owner of this public key logs in as one of the principals."""
+    return _sign(
+        _private(authority),
+        public,
+        kind=ssh.SSHCertificateType.USER,
+        key_id=key_id,
+        principals=principals,
+        since=now - BACKDATE,
+        until=now + life,
+    )
 
 
 def sign_host(
@@ -275,7 +302,7 @@ def _sign(
         key = serialization.load_ssh_public_key(public.encode())
     except ValueError as error:
         raise PermanentError(
-            f"not an OpenSSH public key: {public[:40]!r}", cure="deploy the machine again; see its console"
+            f"not an OpenSSH public key: {public[:40]!r}", cure="of a host: deploy it again; else give a .pub file"
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise PermanentError("only ed25519 keys are signed here", cure="make the key with 'ssh-keygen -t ed25519'")

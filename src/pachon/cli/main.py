@@ -40,6 +40,7 @@ NOUNS = {
     "status": Noun("pachon.cli.status", "Show sites and hosts as they are."),
     "verify": Noun("pachon.cli.verify", "Test hosts by the tests of their roles."),
     "host": Noun("pachon.cli.host", "List and show hosts, and log in to them."),
+    "person": Noun("pachon.cli.person", "List people, and give them SSH certificates."),
     "machine": Noun("pachon.cli.machine", "List and show machines, and switch them."),
     "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
     "campaign": Noun("pachon.cli.campaign", "Carry out campaigns of batch production."),
