@@ -16,7 +16,10 @@ from pathlib import Path
 from pachon.errors import MissingError, PermanentError
 
 ROOT = "pachon-lab"
-_ACCOUNTED = {"memory", "cpu", "cpuacct", "pids", "name=systemd"}
+_ACCOUNTED = {"blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "name=systemd", "pids"}
+"""Also those in which nothing is accounted: a guest that makes groups for its own processes, as Slurm does, makes them
+below its machine's, and they are gone with it."""
+_CPUSET = ("cpuset.cpus", "cpuset.mems")
 _KILL_SECONDS = 20.0
 
 
@@ -91,7 +94,7 @@ class Group:
         own = str(os.getpid())
         try:
             for folder in (*self._accounts(), self.folder):
-                folder.mkdir(parents=True, exist_ok=True)
+                _make(folder)
                 (folder / "cgroup.procs").write_text(own)
         except OSError as error:
             raise PermanentError(
@@ -144,6 +147,17 @@ class Group:
         for hierarchy in (hierarchies().membership, *hierarchies().others):
             with contextlib.suppress(OSError):
                 (hierarchy / ROOT).rmdir()
+
+
+def _make(folder: Path) -> None:
+    """Make the group and those above it; a group of v1 that has no processors of its own takes nobody in."""
+    if not folder.parent.joinpath("cgroup.procs").exists():
+        _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    for name in _CPUSET:
+        path = folder / name
+        if "cpuset" in folder.parts and path.exists() and not path.read_text().strip():
+            path.write_text((folder.parent / name).read_text())
 
 
 def lab(facility: str) -> Group:

@@ -89,7 +89,7 @@ def test_cable_between_machines_is_known_from_both_ends() -> None:
             "31 30 0:27 / /cg/memory rw - cgroup cgroup rw,memory\n32 30 0:28 / /cg/unified rw - cgroup2 cgroup2 rw\n"
             "33 30 0:29 / /cg/cpuset rw - cgroup cgroup rw,cpuset",
             "/cg/unified",
-            ["/cg/memory"],
+            ["/cg/cpuset", "/cg/memory"],
         ),
         (
             "31 30 0:27 / /cg/pids rw - cgroup cgroup rw,pids\n32 30 0:28 / /cg/systemd rw - cgroup c rw,name=systemd",
