@@ -1,4 +1,5 @@
 # `make help` lists the targets. ARGS goes to the command behind the target, PACHON_FACILITY chooses the facility.
+# WORKERS is the number of tests that run at a time: 3 for all of them (most wait for machines), one for some of them.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := setup
@@ -8,8 +9,11 @@ SYSTEM_PYTHON := /usr/bin/python3
 BIN := .venv/bin
 STAGE := infra/toolchain/stage.sh
 APT ?= yes
+WORKERS ?= $(if $(ARGS),0,3)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-CHECKS := check-lint check-format check-types check-imports check-yaml check-ansible check-schemas check-status
+# They run side by side, the longest first.
+CHECKS := check-ansible check-types check-lint check-format check-imports check-yaml check-schemas check-status
 
 .PHONY: setup up down check test bench-up faults lock clean help $(CHECKS)
 
@@ -23,7 +27,7 @@ down: setup ## Take the facility's lab down; the caches stay
 	@$(BIN)/pachon down $(ARGS)
 
 check: setup ## Lint, format, types, imports, YAML, playbooks, schemas; all of them, also after a failure
-	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+	@$(MAKE) --no-print-directory --keep-going --jobs="$$(nproc)" --output-sync=target $(CHECKS)
 
 check-lint:
 	@$(STAGE) "ruff check" $(BIN)/ruff check --quiet .
@@ -52,7 +56,7 @@ check-status:
 
 test: setup ## Set up and run all tests (ARGS="tests/unit -k lease" for some of them)
 	@mkdir -p build && rm -f build/junit.xml
-	@$(STAGE) "tests" $(BIN)/python -m pytest --junitxml=build/junit.xml $(ARGS); status=$$?; \
+	@$(STAGE) "tests" $(PYTEST) --junitxml=build/junit.xml $(ARGS); status=$$?; \
 	  $(BIN)/python -m infra.toolchain.junit build/junit.xml; exit $$status
 
 faults: setup ## Kill and inject faults at every point, of which "make test" takes some
