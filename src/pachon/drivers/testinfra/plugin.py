@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ORDERS: "pytest.StashKey[Orders]" = pytest.StashKey()
 CONNECTIONS: "pytest.StashKey[Connections]" = pytest.StashKey()
 REPORTED: pytest.StashKey[set[str]] = pytest.StashKey()
+HOSTS: "pytest.StashKey[dict[str, Host]]" = pytest.StashKey()
+"""By name; kept from test to test, since testinfra asks each of them anew what system it is."""
 EVERY_HOST = "every_host.py"
 """Name of the file with the tests of every host, whatever its roles."""
 
@@ -140,7 +142,10 @@ def host(target: "Target", request: pytest.FixtureRequest) -> "Host":
         reported.add(target.name)
         request.node.user_properties.append(("unreachable", error.cure))
         pytest.fail(error.message, pytrace=False)
-    return Host(FleetBackend(target, connections))
+    hosts = config.stash[HOSTS]
+    if target.name not in hosts:
+        hosts[target.name] = Host(FleetBackend(target, connections))
+    return hosts[target.name]
 
 
 @pytest.hookimpl(trylast=True)
@@ -180,6 +185,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pachon.drivers.testinfra.connections import Connections
 
     config.stash[REPORTED] = set()
+    config.stash[HOSTS] = {}
     config.stash[CONNECTIONS] = connections = Connections(orders)
     connections.knock([target for target in orders.targets if target.name in names])
 
