@@ -62,7 +62,7 @@ def ensure_site(state: Path, site: Site) -> None:
     for kind in ("host", "user"):
         _ensure_key(folder / f"ssh_{kind}_ca", f"pachon {kind} CA of site {site.name}")
     networks = [site.management, *(segment.subnet for segment in site.segments)]
-    patterns = tuple(sorted({pattern for network in networks for pattern in network_patterns(network)}))
+    patterns = tuple(sorted({*name_patterns(site), *(each for net in networks for each in network_patterns(net))}))
     with _held(state):
         trust = _trust(folder)
         if trust.patterns != patterns:
@@ -261,6 +261,13 @@ def write_ssh_config(facility: Facility, state: Path) -> Path:
     path = state / "ssh_config"
     write(path, "\n".join(blocks))
     return path
+
+
+def name_patterns(site: Site) -> tuple[str, ...]:
+    """The names of a site's hosts as known_hosts patterns: those that begin with its own name as one."""
+    own = f"{site.name}-"
+    others = [host.name for host in site.hosts if not host.name.startswith(own)]
+    return (f"{own}*", *(pattern for name in others for pattern in (name, f"{name}.*")))
 
 
 def network_patterns(network: IPv4Network) -> tuple[str, ...]:

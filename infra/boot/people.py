@@ -6,8 +6,9 @@ from pathlib import Path
 from infra.boot import ca
 from pachon.errors import UsageError
 from pachon.model.base import Frozen
-from pachon.model.facility import Facility, Person, Site
+from pachon.model.facility import Facility, Host, Person, Site
 
+BASTION_GROUP = "bastion"
 LONGEST = timedelta(hours=24)
 USUAL = timedelta(hours=12)
 
@@ -19,6 +20,8 @@ class Certified(Frozen):
     certificate: Path
     """Beside the public key, where ssh looks for it."""
     until: datetime
+    ssh_config: Path
+    """With which ``ssh -F`` leads this person to every host, through bastions."""
 
 
 def certify(
@@ -63,4 +66,43 @@ def certify(
     )
     path = key.with_name(f"{key.name.removesuffix('.pub')}-cert.pub")
     ca.write(path, certificate + "\n", mode=0o644)
-    return Certified(person=person.name, certificate=path, until=(moment + life).replace(microsecond=0))
+    until = (moment + life).replace(microsecond=0)
+    return Certified(
+        person=person.name, certificate=path, until=until, ssh_config=_write_ssh_config(state, facility, person, key)
+    )
+
+
+def bastions(site: Site) -> list[Host]:
+    """The site's bastions that are to exist."""
+    return [host for host in site.active_hosts if BASTION_GROUP in host.groups]
+
+
+def _write_ssh_config(state: Path, facility: Facility, person: Person, key: Path) -> Path:
+    blocks = []
+    every = [(site, door) for site in facility.sites for door in bastions(site)]
+    for site, door in every:
+        address = site.machine_by_serial[door.machine].management_address
+        blocks.append(f"Host {door.name} {door.name}.{facility.domain}\n    HostName {address}\n")
+    for site in facility.sites:
+        doors = bastions(site) or [door for _, door in every]
+        names = [host.name for host in site.active_hosts if host not in doors]
+        if doors and names:
+            patterns = " ".join(f"{name} {name}.*" for name in names)
+            blocks.append(f"Host {patterns}\n    ProxyJump {doors[0].name}\n")
+    identity = key.absolute().with_name(key.name.removesuffix(".pub"))
+    blocks.append(
+        "Host *\n"
+        f"    User {person.name}\n"
+        f"    IdentityFile {identity}\n"
+        "    IdentitiesOnly yes\n"
+        "    ForwardAgent no\n"
+        f"    UserKnownHostsFile {state / 'known_hosts'}\n"
+        "    GlobalKnownHostsFile /dev/null\n"
+        "    StrictHostKeyChecking yes\n"
+        "    UpdateHostKeys no\n"
+    )
+    folder = state / "people"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{person.name}.ssh_config"
+    ca.write(path, "\n".join(blocks))
+    return path

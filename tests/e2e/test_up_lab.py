@@ -1,78 +1,21 @@
 """The shipped lab under another name, firmware machine included: one ``up``, and all that must be true of it.
 
-The tests share the lab and are to be run in order: the last one takes it down and looks at what is left.
+The tests share the lab with those of the other files here, which are run in the order of ``shipped.FILES``.
 """
 
 import dataclasses
-import socket
 import sqlite3
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
-from pachon.definition import load
-from pachon.model.facility import Facility, Host, Machine
+from pachon.model.facility import Host, Machine
 from pachon.places import CHECKOUT
-from tests.e2e import making, transcript, watching
-from tests.e2e.rig import PACHON, Done, Rig, processes_with, rig
+from tests.e2e import making, ssh_doors, transcript, watching
+from tests.e2e.shipped import CANARIES, NAME, NETWORK, Copy, moved
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
-
-NAME = "t-copy"
-NETWORK = "198.19.96"
-CANARIES = {"bmc-base": "canary-of-a-bmc-password-7d1", "pulumi-passphrase": "canary-of-a-passphrase-9c4"}
-CLOCK_SECONDS = 5.0
-"""A lab that meddles with the clock is off by years."""
-
-
-@dataclass
-class Copy:
-    """The lab as it came up, with all that was seen meanwhile."""
-
-    rig: Rig
-    facility: Facility
-    first: Done
-    watch: watching.Watch
-    ear: watching.Ear
-    before: dict[str, set[str]]
-    clock_before: float
-    said: list[Done]
-    """What commands printed."""
-
-    def host(self, group: str) -> Host:
-        """The first active host of a group."""
-        return next(host for host in self.active if group in host.groups)
-
-    @property
-    def active(self) -> list[Host]:
-        """Hosts that are to exist."""
-        return [host for site in self.facility.sites for host in site.active_hosts]
-
-    def pachon(self, *words: str, status: int = 0) -> Done:
-        """What came of the command; kept for the search for secrets."""
-        done = self.rig.pachon(*words, status=status)
-        self.said.append(done)
-        return done
-
-
-@pytest.fixture(scope="module")
-def copy() -> Iterator[Copy]:
-    with rig(NAME) as made:
-        making.copy_of_lab(made.definition, name=NAME, network=NETWORK)
-        secrets = made.state / "secrets"
-        secrets.mkdir(mode=0o700, parents=True)
-        for name, text in CANARIES.items():
-            (secrets / name).touch(mode=0o600)
-            (secrets / name).write_text(text)
-        before, clock = watching.machine_facts(), watching.clock_offset_seconds()
-        with watching.Ear(IPv4Network(f"{NETWORK}.0/20")) as ear:
-            with watching.Watch(made.state) as watch:
-                first = made.pachon("--json", "up")
-            yield Copy(made, load(made.definition), first, watch, ear, before, clock, [first])
 
 
 def test_up_from_nothing_creates_every_active_host_and_says_so(copy: Copy) -> None:
@@ -141,6 +84,30 @@ def test_verify_writes_what_it_found_as_junit(copy: Copy, tmp_path: Path) -> Non
     assert not list(suite.iter("failure"))
 
 
+def test_the_field_s_auditor_finds_no_weakness_in_any_host_s_ssh(copy: Copy) -> None:
+    addresses = {str(copy.machine(host).management_address): host.name for host in copy.active}
+    assert ssh_doors.weaknesses(addresses) == {}
+
+
+def test_people_come_in_through_the_bastion_only_and_may_do_what_their_rules_say(copy: Copy, tmp_path: Path) -> None:
+    almighty = next(person.name for person in copy.facility.people if person.sudo == ("ALL",))
+    key = ssh_doors.new_key(tmp_path, "id")
+    given = copy.pachon("--json", "person", "certify", almighty, "--key", str(key)).value
+    config = Path(given["ssh_config"])
+    bastion, inner = copy.host("bastion").name, copy.host("slurm_controller")
+    assert ssh_doors.attempt(config, bastion, "id", "-un").out == almighty
+    assert ssh_doors.attempt(config, inner.name, "sudo", "-n", "id", "-u").out == "0"
+    assert ssh_doors.attempt(config, "-A", inner.name, "echo agent=$SSH_AUTH_SOCK").out == "agent="
+    refusals = {
+        "past the bastion": (str(copy.machine(inner).management_address), "true"),
+        "as automation": (f"pachon@{bastion}", "true"),
+        "as root": (f"root@{bastion}", "true"),
+        "to another port than SSH": ("-W", f"{inner.address}:6817", bastion),
+    }
+    let_in = [what for what, words in refusals.items() if ssh_doors.attempt(config, *words).status == 0]
+    assert let_in == []
+
+
 def test_what_machines_said_is_kept_from_power_on_to_their_own_system(copy: Copy) -> None:
     for host in copy.active:
         said = copy.rig.console(host.machine)
@@ -200,7 +167,7 @@ def test_no_secret_is_in_arguments_environment_logs_state_or_plan(copy: Copy) ->
 def test_one_link_and_one_route_lead_into_the_lab_and_nothing_leaves_it(copy: Copy) -> None:
     links, routes = watching.lab_link(NAME)
     assert (len(links), routes) == (1, [f"{NETWORK}.0/20"])
-    assert _moved(copy.before) == {}
+    assert moved(copy.before) == {}
     assert watching.open_doors(str(copy.rig.state)) == []
     assert copy.ear.heard == []
 
@@ -213,28 +180,6 @@ def test_the_readme_s_transcript_is_what_happens(copy: Copy) -> None:
         transcript.replay(told, folder=CHECKOUT, environment=environment, facility=NAME)
 
 
-def test_down_leaves_nothing_and_the_machine_as_it_was(copy: Copy) -> None:
-    copy.rig.down()
-    assert not copy.rig.state.exists()
-    assert processes_with(str(copy.rig.state)) == []
-    assert processes_with(f"{NAME}.", environment=False) == []
-    left = [str(path) for path in Path("/run/netns").glob(f"{NAME}*")]
-    left += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/pachon-lab/{NAME}")]
-    left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(copy.rig.top) in line]
-    left += [str(path) for path in Path("/run/pachon").glob(f"{NAME}.*")]
-    left += [name for _, name in socket.if_nameindex() if name in watching.lab_link(NAME)[0]]
-    assert left == []
-    assert _moved(copy.before) == {}
-    assert abs(watching.clock_offset_seconds() - copy.clock_before) < CLOCK_SECONDS
-
-
-def test_with_the_lab_down_no_command_asks_strangers_at_its_addresses(copy: Copy) -> None:
-    host = copy.host("admin")
-    for words in (["plan"], ["status"], ["machine", "list", "--power"], ["host", "ssh", host.name, "--", "true"]):
-        copy.rig.run([PACHON, *words], status=None)
-    assert copy.ear.heard == []
-
-
 def _machine(copy: Copy, host: Host) -> Machine:
     return copy.facility.site(host.site).machine_by_serial[host.machine]
 
@@ -243,12 +188,6 @@ def _steps(copy: Copy) -> int:
     """How many steps the journal has."""
     with sqlite3.connect(f"file:{copy.rig.state / 'store.db'}?mode=ro", uri=True) as store:
         return int(store.execute("select count(*) from steps").fetchone()[0])
-
-
-def _moved(before: dict[str, set[str]]) -> dict[str, set[str]]:
-    """What of this machine is not as it was."""
-    now = watching.machine_facts()
-    return {kind: facts ^ now[kind] for kind, facts in before.items() if facts != now[kind]}
 
 
 def _secrets(state: Path) -> dict[str, str]:

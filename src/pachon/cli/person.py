@@ -12,8 +12,6 @@ from pachon.cli.frame import Call, Command, example, no_such, noun
 
 app = noun("List people, and give them SSH certificates.")
 
-BASTION_GROUP = "bastion"
-
 
 @app.command("list", cls=Command, epilog=example("pachon person list", "pachon person list --json"))
 def list_(ctx: typer.Context) -> Answer:
@@ -43,13 +41,9 @@ def certify(
     given = people.certify(
         state, facility, known[name], key=key, life=timedelta(hours=hours), sites=call.sites(facility)
     )
-    doors = [
-        site.machine_by_serial[host.machine].management_address
-        for site in facility.sites
-        for host in site.active_hosts
-        if BASTION_GROUP in host.groups
+    value = given.model_dump(mode="json")
+    doors = [door.name for site in facility.sites for door in people.bastions(site)]
+    hints = [f"log in with: ssh -F {given.ssh_config} {door}" for door in doors] or [
+        "there is no bastion to come in by"
     ]
-    known_hosts = state / "known_hosts"
-    hints = [f"log in with: ssh -o UserKnownHostsFile={known_hosts} {name}@{door}" for door in doors]
-    value = {"person": name, "certificate": given.certificate, "until": given.until, "bastions": doors}
     return Answer(value=value, text=[facts(value)], talk=hints)

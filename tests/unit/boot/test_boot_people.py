@@ -64,3 +64,27 @@ def test_before_anything_stands_it_says_what_to_do(tmp_path: Path, key: Path) ->
     with pytest.raises(PermanentError, match="no SSH authority") as refused:
         people.certify(tmp_path / "empty", LAB, PERSON, key=key)
     assert "pachon up" in refused.value.cure
+
+
+def test_the_configuration_leads_through_the_bastion_of_the_hosts_own_site(state: Path, key: Path) -> None:
+    given = people.certify(state, LAB, PERSON, key=key, now=NOW)
+
+    def settings(host: str) -> dict[str, str]:
+        argv = ["ssh", "-G", "-F", str(given.ssh_config), host]
+        lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+        return dict(line.split(" ", 1) for line in lines if " " in line)
+
+    site = LAB.site("base")
+    bastion = next(host for host in site.hosts if host.name == "base-bast01")
+    assert settings("base-bctl01")["proxyjump"] == "base-bast01"
+    assert settings("archive-bctl01.lab.pachon.test")["proxyjump"] == "archive-gw01"
+    assert "proxyjump" not in settings("base-bast01")
+    assert settings("base-bast01")["hostname"] == str(site.machine_by_serial[bastion.machine].management_address)
+    assert settings("base-bctl01")["user"] == PERSON.name
+
+
+def test_a_sites_authority_speaks_for_its_own_hosts_names_only(state: Path) -> None:
+    patterns = ca.name_patterns(LAB.sites[1])
+    assert patterns == ("archive-*",)
+    other = LAB.sites[1].model_copy(update={"name": "far"})
+    assert ca.name_patterns(other)[:3] == ("far-*", other.hosts[0].name, f"{other.hosts[0].name}.*")

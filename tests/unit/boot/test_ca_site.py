@@ -87,7 +87,7 @@ def test_trust_names_the_authority_for_its_networks_and_plain_keys_for_paramiko(
     public = host_key(tmp_path)
     ca.sign_host(bench.state, "base", serial="SN1", public_keys=[public], names=["base-batch01", "127.0.0.1"])
     bundle = (bench.state / "known_hosts").read_text()
-    assert bundle.startswith("@cert-authority 127.0.0.*,198.19.62.* ssh-ed25519 ")
+    assert bundle.startswith("@cert-authority 127.0.0.*,198.19.62.*,base-* ssh-ed25519 ")
     plain = (bench.state / "known_hosts.plain").read_text()
     assert plain == f"base-batch01,127.0.0.1 {' '.join(public.split()[:2])}\n"
 
