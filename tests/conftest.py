@@ -27,7 +27,7 @@ import pytest
 ORDER = ("e2e", "faults", "lab", "stacks", "scale")
 """Kinds that workers take first: the longest begin early, and the many short ones fill the gaps at the end."""
 SHIPPED_LAB = "tests/e2e/"
-"""Tests that need every image."""
+"""Tests that need every image, and bring up labs too large for two at a time."""
 MISSING, NOTE = "missing_for_labs", "note_of_labs"
 """What workers are told: what this machine lacks, and the file to make once a test is real."""
 NOT_RUN_THERE = "not_run"
@@ -58,6 +58,18 @@ def pytest_configure_node(node: Any) -> None:
     """Tell each worker the same: they must all collect the same tests."""
     node.workerinput[MISSING] = what_is_missing()
     node.workerinput[NOTE] = str(note(node.config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Who hands out tests to workers: the tests of a file go to one of them, and so do all of the shipped lab."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # xdist ships no types
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # see above
+        def _split_scope(self, nodeid: str) -> str:
+            return SHIPPED_LAB if nodeid.startswith(SHIPPED_LAB) else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
