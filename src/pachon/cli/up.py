@@ -1,5 +1,6 @@
 """``pachon up``: brings a facility to what its definition says."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,11 +8,14 @@ import typer
 
 from pachon import places
 from pachon.cli.answer import Answer, Part, Table, facts
+from pachon.cli.campaign import outcome
 from pachon.cli.frame import Call, LongCommand, example, verb
-from pachon.errors import ExitCode
+from pachon.errors import ExitCode, PachonError
 
 if TYPE_CHECKING:
-    from pachon.apply import UpReport
+    from pachon.apply import Order, UpReport
+    from pachon.batch.report import CampaignReport
+    from pachon.progress import Progress
 
 app = verb()
 
@@ -31,10 +35,11 @@ def up(
         ),
     ] = None,
 ) -> Answer:
-    """Bring the facility to what its definition says.
+    """Bring the facility to what its definition says, then run the campaign that belongs to it, once.
 
     May be killed at any moment and run again: what is done stays done. Exit status: 0 done, 5 something would be
-    destroyed that was not approved (or somebody else is writing), 6 some resources failed and the others are right.
+    destroyed that was not approved (or somebody else is writing), 6 some resources, hosts or products failed and the
+    others are right.
     """
     from pachon.apply import Order
     from pachon.apply import up as bring_up
@@ -53,15 +58,38 @@ def up(
     )
     with call.progress() as progress:
         report = bring_up(order, progress)
-    return _answer(report, order.state)
+        try:
+            campaign = _campaign(order, report, progress)
+        except PachonError as error:
+            from pachon.site_run import Failed
+
+            failed = Failed(address="campaign", error=error.message, cure=error.cure)
+            campaign, report = None, report.model_copy(update={"failures": (*report.failures, failed)})
+    return _answer(report, campaign, order.state)
 
 
-def _answer(report: "UpReport", state: Path) -> Answer:
+def _campaign(order: "Order", report: "UpReport", progress: "Progress") -> "CampaignReport | None":
+    """The facility's campaign, run to its end if it was not before; it needs all sites, and hosts that are right."""
+    from pachon.batch.by_default import run_default
+    from pachon.events import Recorder
+    from pachon.store.lease import new_run_id
+
+    whole = {site.name for site in order.sites} == {site.name for site in order.facility.sites}
+    if order.definition is None or not whole or not report.hosts or report.failures or report.stands_on == "twin":
+        return None
+    recorder = Recorder(order.state / "events.jsonl", run=new_run_id(), shown=progress)
+    try:
+        return asyncio.run(run_default(order.facility, order.definition, order.state, recorder))
+    finally:
+        recorder.close()
+
+
+def _answer(report: "UpReport", campaign: "CampaignReport | None", state: Path) -> Answer:
     rows = [(host.name, host.site, host.machine, host.address, host.done) for host in report.hosts]
     head = {
         "facility": report.facility,
         "stands on": report.stands_on,
-        "changed": report.changed,
+        "changed": report.changed or campaign is not None,
         "why": report.why,
         "took": f"{report.seconds} s",
     }
@@ -72,7 +100,9 @@ def _answer(report: "UpReport", state: Path) -> Answer:
     text += ["", Table(("host", "site", "machine", "address", "done"), rows, empty="no active host")]
     for failure in report.failures:
         text += [f"failed: {failure.address}: {failure.error}" + (f"; {failure.cure}" if failure.cure else "")]
-    code = ExitCode.DONE
+    if campaign is not None:
+        text += ["", *outcome(campaign)]
+    code = ExitCode.DONE if campaign is None or campaign.complete else ExitCode.PARTIAL
     if report.failures:
         healthy = any(host.done != "failed" for host in report.hosts)
         code = ExitCode.PARTIAL if healthy or len(report.failures) < len(report.hosts) else ExitCode.FAILED
@@ -80,4 +110,8 @@ def _answer(report: "UpReport", state: Path) -> Answer:
     talk = [f"log in with: pachon host ssh {host.name}" for host in report.hosts if host.done != "failed"][:1]
     if report.failures:
         talk = ["mend what is named and run again: what is done stays done", f"events: {state / 'events.jsonl'}"]
-    return Answer(value=report, text=text, exit_code=code, talk=talk)
+    value = report.model_dump(mode="json") | {
+        "changed": head["changed"],
+        "campaign": None if campaign is None else campaign.model_dump(mode="json", exclude={"provenance"}),
+    }
+    return Answer(value=value, text=text, exit_code=code, talk=talk)

@@ -68,6 +68,8 @@ class Playbook:
     parts: tuple[Part, ...]
     variables: Mapping[str, Mapping[str, object]]
     """By host. No secret is among them: roles read secrets by name."""
+    roles: Path = settings.ROLES
+    """Folder of the roles."""
 
 
 async def play(book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
@@ -118,6 +120,6 @@ def _write(book: Playbook) -> None:
     hosts = {name: dict(variables) for name, variables in sorted(book.variables.items())}
     (book.work / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}, indent=1))
     _plays(book).write_text(json.dumps([part.as_play for part in book.parts], indent=1))
-    (book.work / "ansible.cfg").write_text(settings.configuration(book.work, settings.strategy()))
+    (book.work / "ansible.cfg").write_text(settings.configuration(book.work, settings.strategy(), roles=book.roles))
     for path in book.work.iterdir():
         path.chmod(0o600)

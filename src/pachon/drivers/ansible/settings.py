@@ -12,6 +12,7 @@ STRATEGY_VARIABLE = "PACHON_ANSIBLE_STRATEGY"
 STRATEGIES = ("mitogen_linear", "linear")
 FORKS = 24
 PLUGINS = CHECKOUT / "playbooks" / "plugins"
+ROLES = CHECKOUT / "playbooks" / "roles"
 
 
 def strategy() -> str:
@@ -20,7 +21,7 @@ def strategy() -> str:
     return wanted if wanted in STRATEGIES else STRATEGIES[0]
 
 
-def configuration(work: Path, chosen: str) -> str:
+def configuration(work: Path, chosen: str, *, roles: Path = ROLES) -> str:
     """Text of the ansible.cfg for plays whose files lie in ``work``."""
     settings = {
         "action_plugins": PLUGINS / "action",
@@ -35,7 +36,7 @@ def configuration(work: Path, chosen: str) -> str:
         "nocolor": True,
         "nocows": True,
         "retry_files_enabled": False,
-        "roles_path": CHECKOUT / "playbooks" / "roles",
+        "roles_path": roles,
         "stdout_callback": "pachon_lines",
         "strategy": chosen,
         "timeout": 15,

@@ -1,0 +1,150 @@
+"""Ansible itself, on this machine as its only host: what it tells while it plays, under both strategies."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from pachon.drivers.ansible import Ended, Line, Part, PlayBegan, Playbook, Result, play
+from pachon.drivers.ansible.settings import STRATEGIES, STRATEGY_VARIABLE
+from pachon.processes.run_group import PART_MARKER
+
+ROLES = {
+    "good/tasks/host.yml": """
+- name: Change something
+  ansible.builtin.copy:
+    content: "{{ good_word }} {{ lookup('pachon_secret', 'one') }}"
+    dest: "{{ good_folder }}/made"
+    mode: "0600"
+  no_log: true
+  notify: Tell of it
+- name: Look on
+  ansible.builtin.command:
+    cmd: "true"
+  changed_when: false
+""",
+    "good/handlers/main.yml": """
+- name: Tell of it
+  ansible.builtin.copy:
+    content: told
+    dest: "{{ good_folder }}/told"
+    mode: "0600"
+""",
+    "good/tasks/main.yml": "- ansible.builtin.fail: {msg: only the host's part is to be played}",
+    "bad/tasks/main.yml": """
+- name: Call what fails
+  ansible.builtin.command:
+    cmd: ls /does/not/exist
+  changed_when: false
+  when: bad_fails
+""",
+    "hidden/tasks/main.yml": """
+- name: Use a secret
+  ansible.builtin.command:
+    cmd: "ls /{{ lookup('pachon_secret', 'one') }}"
+  no_log: true
+  changed_when: false
+""",
+    "broken/tasks/main.yml": "- there is no such module at all: {}",
+}
+HERE, AWAY = "here", "away"
+
+
+def book(top: Path, *parts: Part) -> Playbook:
+    for name, text in ROLES.items():
+        path = top / "roles" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (top / "secrets").mkdir(exist_ok=True)
+    (top / "secrets" / "one").write_text("never-to-be-seen")
+    told = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_remote_tmp": str(top / "remote"),
+        "bad_fails": True,
+        "good_folder": str(top),
+        "good_word": "said",
+        "pachon_state": str(top),
+    }
+    away = {**told, "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "bad_fails": False}
+    return Playbook(work=top / "work", parts=parts, variables={HERE: told, AWAY: away}, roles=top / "roles")
+
+
+def played(plan: Playbook) -> list[Line]:
+    told: list[Line] = []
+    asyncio.run(play(plan, run_id="test", on_line=told.append))
+    return told
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_ansible_tells_of_every_host_and_role_and_never_of_secrets(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STRATEGY_VARIABLE, strategy)
+    told = played(
+        book(
+            tmp_path,
+            Part(role="good", hosts=(AWAY, HERE), host_only=True),
+            Part(role="bad", hosts=(AWAY, HERE), host_only=False),
+            Part(role="hidden", hosts=(HERE,), host_only=False),
+        )
+    )
+    assert [line.play for line in told if isinstance(line, PlayBegan)][:2] == ["good", "bad (whole)"]
+    ended = {line.play: line.verdicts for line in told if isinstance(line, Ended)}
+    assert ended["good"][HERE].state == "changed"
+    assert ended["good"][HERE].changed == 2
+    assert ended["good"][AWAY].state == "unreachable"
+    assert ended["good"][AWAY].message
+    assert AWAY not in ended["bad (whole)"]
+    assert ended["bad (whole)"][HERE].state == "failed"
+    assert "No such file" in ended["bad (whole)"][HERE].message
+    assert ended["bad (whole)"][HERE].task == "bad : Call what fails"
+    assert "hidden (whole)" not in ended or HERE not in ended["hidden (whole)"]
+    changed = [(line.task, line.handler) for line in told if isinstance(line, Result) and line.state == "changed"]
+    assert changed == [("good : Change something", False), ("good : Tell of it", True)]
+    assert (tmp_path / "made").read_text() == "said never-to-be-seen"
+    assert (tmp_path / "told").read_text() == "told"
+
+
+def test_the_reason_of_a_task_with_secrets_is_not_told(tmp_path: Path) -> None:
+    told = played(book(tmp_path, Part(role="hidden", hosts=(HERE,), host_only=False)))
+    (ended,) = [line for line in told if isinstance(line, Ended)]
+    assert ended.verdicts[HERE].state == "failed"
+    assert "never-to-be-seen" not in str(told)
+    assert not any("never-to-be-seen" in path.read_text() for path in (tmp_path / "work").glob("*.*"))
+
+
+def test_of_a_role_that_ansible_cannot_read_its_words_are_kept(tmp_path: Path) -> None:
+    plan = book(tmp_path, Part(role="broken", hosts=(HERE,), host_only=False))
+    told: list[Line] = []
+    words = asyncio.run(play(plan, run_id="test", on_line=told.append))
+    assert "there is no such module at all" in words
+    assert told == []
+
+
+def test_nothing_of_ansible_outlives_a_play_that_is_given_up(tmp_path: Path) -> None:
+    plan = book(tmp_path, Part(role="slow", hosts=(HERE,), host_only=False))
+    slow = tmp_path / "roles" / "slow" / "tasks" / "main.yml"
+    slow.parent.mkdir(parents=True)
+    slow.write_text("- name: Wait\n  ansible.builtin.command: {cmd: sleep 600}\n")
+
+    async def give_up() -> None:
+        began = asyncio.Event()
+        playing = asyncio.create_task(play(plan, run_id="test", on_line=lambda line: began.set()))
+        await began.wait()
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+    asyncio.run(give_up())
+    left = [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if _carries(path, tmp_path)]
+    assert left == []
+
+
+def _carries(environ: Path, top: Path) -> bool:
+    try:
+        content = environ.read_bytes()
+    except OSError:
+        return False
+    return PART_MARKER.encode() in content and os.fsencode(top) in content
