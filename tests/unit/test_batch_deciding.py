@@ -274,3 +274,15 @@ def test_what_was_made_before_is_not_made_again() -> None:
     decision = site.turn()
     assert decision.finished
     assert not decision.submit
+
+
+def test_a_product_that_is_gone_from_the_store_is_made_again() -> None:
+    site = Site(random.Random(6))
+    site.store = {quantum.key: {"key": quantum.key} for quantum in QUANTA}
+    site.turn()
+    lost = next(quantum for quantum in QUANTA if quantum.task == "flat")
+    del site.store[lost.key]
+    decision = decide(WORK, site.known, Seen((), site.store, whole=True), now=NOW)
+    ((step, jobs),) = decision.submit
+    assert (step, jobs) == ("combine", ((lost,),))
+    assert [(incident.kind, incident.keys) for incident in decision.incidents] == [("product lost", (lost.key,))]

@@ -6,12 +6,9 @@ from pathlib import Path
 from pachon.batch import reading, running
 from pachon.batch.campaign import Campaign
 from pachon.batch.report import CampaignReport
-from pachon.batch.site_work import STAGE
 from pachon.errors import Complaint, DefinitionError
 from pachon.model.facility import Facility
-from pachon.progress import Event, Progress
-from pachon.store import campaigns as kept
-from pachon.store.database import open_store
+from pachon.progress import Progress
 
 PATIENCE = timedelta(minutes=4)
 """Shorter than by hand: people wait for ``up``."""
@@ -33,10 +30,10 @@ def campaign_of(folder: Path, facility: Facility) -> Campaign | None:
 
 
 async def run_default(facility: Facility, folder: Path, state: Path, progress: Progress) -> CampaignReport | None:
-    """The report of the facility's first campaign; None where there is none, or where it is done already.
+    """The report of the facility's first campaign; None where there is none.
 
     ``folder`` is the facility's. It is run the first time and whenever it was changed, and goes on where an earlier
-    run was stopped. What fails of it is in the report.
+    run was stopped; where it is done already nobody is asked. What fails of it is in the report.
 
     Raises:
         DefinitionError: its file is wrong.
@@ -44,14 +41,6 @@ async def run_default(facility: Facility, folder: Path, state: Path, progress: P
     """
     campaign = campaign_of(folder, facility)
     if campaign is None:
-        return None
-    store = open_store(state / "store.db")
-    try:
-        row = kept.campaign_of(store, campaign.name)
-    finally:
-        store.close()
-    if row is not None and row.digest == campaign.digest and row.state == "done":
-        progress(Event(STAGE, campaign.name, "unchanged", "done before, and neither it nor its pipeline has changed"))
         return None
     order = running.Order(campaign, facility, state, command="pachon up", patience=PATIENCE)
     return await running.run(order, progress)

@@ -27,6 +27,7 @@ MOST_ATTEMPTS = 12
 """After so many attempts a quantum is given up even if none of them was its own fault."""
 DIED = "NODE_FAIL"
 WAITS_AFTER_REQUEUE = "BeginTime"
+LOG = "/tmp/pachon-{job}_{index}.log"
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,12 @@ class Seen:
 
     tasks: tuple[Task, ...]
     products: Mapping[Key, Mapping[str, Any]]
-    """Records of products that were not known yet."""
+    """Records of products that came into the store; more may be there, unless ``whole``."""
     failures: Mapping[tuple[Key, str], str] = field(default_factory=dict)
     """What workers said, by quantum and token."""
     accounts: tuple[Accounted, ...] | None = ()
+    whole: bool = False
+    """Whether ``products`` are all that the store has."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,17 @@ class _Turn:
         self._incidents: dict[tuple[IncidentKind, str, str], list[Key]] = {}
 
     def take_products(self) -> None:
-        """What is in the store is done."""
+        """What is in the store is done, and what is not there any more is not."""
         for key, product in self.seen.products.items():
             if key in self.quanta and self.quanta[key].state is not QuantumState.DONE:
                 done = replace(self.quanta[key], state=QuantumState.DONE, product=product, message="")
                 self.quanta[key] = done
+        if not self.seen.whole:
+            return
+        for key, quantum in self.quanta.items():
+            if quantum.state is QuantumState.DONE and key not in self.seen.products:
+                self.quanta[key] = replace(quantum, state=QuantumState.WAITING, product=None)
+                self._tell("product lost", "it was made, is gone from the store, and is made again", (key,), host="")
 
     def follow(self, attempt: Attempt) -> None:
         """Take in what became of one attempt."""
@@ -212,6 +221,7 @@ class _Turn:
                 self.quanta[key] = replace(before, state=QuantumState.WAITING)
                 continue
             ended = "its job ended and left no product" if word == "COMPLETED" else f"its job ended: {word}"
+            ended += f" (its log is {LOG.format(job=attempt.job_id, index=attempt.index)} on the worker)"
             message = self.seen.failures.get((key, attempt.token)) or ended
             failures = before.failures + 1
             given_up = failures >= self.work.tries

@@ -30,6 +30,23 @@ async def fetch(
     Raises:
         PermanentError: a file is gone from the store, or is not what its record says.
     """
+    wanted = missing(campaign, quanta, records, folder)
+    contents = await staging.read(list(wanted)) if wanted else {}
+    for name, (target, sha256) in wanted.items():
+        data = contents.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != sha256:
+            raise PermanentError(
+                f"the product {name} of {campaign.name} is {'gone' if data is None else 'not what its record says'}",
+                cure="look at the site's storage host; 'pachon campaign resume' makes it again",
+            )
+        put(target, data)
+    return len(wanted)
+
+
+def missing(
+    campaign: Campaign, quanta: Iterable[Quantum], records: Mapping[str, QuantumRecord], folder: Path
+) -> dict[str, tuple[Path, str]]:
+    """What is to be delivered and is not in the folder: where each file of the store belongs, and its digest."""
     wanted: dict[str, tuple[Path, str]] = {}
     for quantum in quanta:
         known = records.get(quantum.key)
@@ -39,16 +56,7 @@ async def fetch(
             target = folder / _name(quantum, file.name.rpartition(".")[2])
             if not _is_there(target, file.sha256):
                 wanted[file.name] = (target, file.sha256)
-    contents = await staging.read(list(wanted)) if wanted else {}
-    for name, (target, sha256) in wanted.items():
-        data = contents.get(name)
-        if data is None or hashlib.sha256(data).hexdigest() != sha256:
-            raise PermanentError(
-                f"the product {name} of {campaign.name} is {'gone' if data is None else 'not what its record says'}",
-                cure="look at the site's storage host; with its record removed there, the campaign makes it again",
-            )
-        put(target, data)
-    return len(wanted)
+    return wanted
 
 
 def _name(quantum: Quantum, end: str) -> str:

@@ -61,7 +61,7 @@ class Statistics(Frozen):
     site: str
     kind: str
     detector: int
-    values: Mapping[str, float]
+    values: Mapping[str, int | float]
 
 
 class Provenance(Frozen):

@@ -122,7 +122,7 @@ class SiteWork:
             found, failures = products.read(await self.staging.news())
             self.failures |= failures
         accounts = await self.slurm.accounts(asked.accounts)
-        seen = Seen(tasks, found, self.failures, accounts)
+        seen = Seen(tasks, found, self.failures, accounts, whole=self.fresh)
         decision = decide(self.work, self.known, seen, now=datetime.now(UTC))
         self._in_sight()
         self._keep(decision)
@@ -178,10 +178,9 @@ class SiteWork:
             self._tell("moving", f"unknown since {self.note.since:%H:%M:%S} UTC: {error.message}")
 
     def _finished(self) -> SiteNote:
-        self._note("done", self._summary())
-        counts = self._counts()
-        lost = counts[QuantumState.FAILED] + counts[QuantumState.BLOCKED]
-        self._tell("failed" if lost else "done", self._summary(), fraction=1.0)
+        complete = set(self._counts()) == {QuantumState.DONE}
+        self._note("done" if complete else "partial", self._summary())
+        self._tell("done" if complete else "failed", self._summary(), fraction=1.0)
         return self.note
 
     def _note(self, condition: SiteCondition, reason: str, *, kind: IncidentKind | None = None) -> None:

@@ -25,6 +25,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a campaign th
 Patience = Annotated[
     int, typer.Option(metavar="MINUTES", min=0, help="How long to wait for a site that is unknown or stands still.")
 ]
+SHOWN_STATISTICS = ("mean", "median", "deviation", "frames", "clipped")
+"""What the end of a campaign shows of each frame; the report has all."""
+SHOWN_INCIDENTS = 8
 EXIT_CODES = {"done": ExitCode.DONE, "partial": ExitCode.PARTIAL, "unfinished": ExitCode.PARTIAL}
 
 
@@ -203,16 +206,14 @@ def _carry_out(call: Call, campaign: "Campaign", facility: "Facility", patience:
 
 def outcome(made: "CampaignReport") -> list[Part]:
     """The end of a campaign in short: also what ``pachon up`` shows."""
-    from pachon.batch.report import STATISTICS
-
     rows = [
-        (each.kind, each.detector, each.site, *(each.values.get(name) for name in STATISTICS))
+        (each.kind, each.detector, each.site, *(each.values.get(name) for name in SHOWN_STATISTICS))
         for each in made.statistics
     ]
     took = "" if made.seconds is None else f" in {made.seconds:g} s"
     text: list[Part] = [
         f"campaign {made.name}: {made.state}{took}",
-        Table(("frame", "detector", "site", *STATISTICS), rows, empty="no combined frame"),
+        Table(("frame", "detector", "site", *SHOWN_STATISTICS), rows, empty="no combined frame"),
     ]
     text += [
         f"{site.site}: {site.condition} since {site.since:%Y-%m-%d %H:%M:%S} UTC: {site.reason}"
@@ -221,8 +222,10 @@ def outcome(made: "CampaignReport") -> list[Part]:
     ]
     text += [
         f"{each.at:%H:%M:%S} UTC {each.site}: {each.kind} {each.host}".rstrip() + f": {each.message} ({_quanta(each)})"
-        for each in made.incidents
+        for each in made.incidents[-SHOWN_INCIDENTS:]
     ]
+    if len(made.incidents) > SHOWN_INCIDENTS:
+        text.append(f"… and {len(made.incidents) - SHOWN_INCIDENTS} earlier ones, in the report")
     path = Path(made.folder)
     return [*text, *(f"picture: {picture}" for picture in made.pictures), f"report: {path / 'report.md'}"]
 

@@ -82,7 +82,16 @@ class Attempt:
 
 
 IncidentKind = Literal[
-    "worker lost", "taken away", "forgotten", "never sent", "failed", "given up", "unreachable", "back", "refused"
+    "back",
+    "failed",
+    "forgotten",
+    "given up",
+    "never sent",
+    "product lost",
+    "refused",
+    "taken away",
+    "unreachable",
+    "worker lost",
 ]
 
 
@@ -98,7 +107,8 @@ class Incident:
     keys: tuple[QuantumKey, ...] = ()
 
 
-SiteCondition = Literal["waiting", "working", "unknown", "done", "stopped"]
+SiteCondition = Literal["waiting", "working", "unknown", "done", "partial", "stopped"]
+"""``partial``: nothing is left to do there, and something was given up; ``stopped``: it cannot go on as it is."""
 
 
 @dataclass(frozen=True)
