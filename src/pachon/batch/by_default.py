@@ -30,10 +30,10 @@ def campaign_of(folder: Path, facility: Facility) -> Campaign | None:
 
 
 async def run_default(facility: Facility, folder: Path, state: Path, progress: Progress) -> CampaignReport | None:
-    """The report of the facility's first campaign; None where there is none.
+    """The report of the facility's first campaign; None where there is none, or where it was done before.
 
     ``folder`` is the facility's. It is run the first time and whenever it was changed, and goes on where an earlier
-    run was stopped; where it is done already nobody is asked. What fails of it is in the report.
+    run was stopped. What fails of it is in the report.
 
     Raises:
         DefinitionError: its file is wrong.
@@ -43,4 +43,4 @@ async def run_default(facility: Facility, folder: Path, state: Path, progress: P
     if campaign is None:
         return None
     order = running.Order(campaign, facility, state, command="pachon up", patience=PATIENCE)
-    return await running.run(order, progress)
+    return None if running.done_before(order, progress) is not None else await running.run(order, progress)

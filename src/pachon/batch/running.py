@@ -53,7 +53,7 @@ async def run(order: Order, progress: Progress) -> CampaignReport:
         LeaseHeldError: somebody else is carrying it out.
         MissingError: the facility is not up, or is the twin, which has no Slurm.
     """
-    if (made := _done_before(order, progress)) is not None:
+    if (made := done_before(order, progress)) is not None:
         return made
     stands = await ground.standing(order.facility, order.state)
     if stands.kind == "twin":
@@ -81,7 +81,7 @@ async def run(order: Order, progress: Progress) -> CampaignReport:
         store.close()
 
 
-def _done_before(order: Order, progress: Progress) -> CampaignReport | None:
+def done_before(order: Order, progress: Progress) -> CampaignReport | None:
     """The report of exactly this campaign, if it is done and all that it delivers is here."""
     campaign, folder = order.campaign, delivery.folder_of(order.state, order.campaign.name)
     store = open_store(order.state / "store.db")
