@@ -62,9 +62,20 @@ for name in json.loads(sys.argv[1]):
         waiting.register(knock, selectors.EVENT_WRITE, name)
     else:
         note(name, error)
+def again(key):  # a kernel tells of few refusals at a time: what was not told is asked once more
+    if key.events == selectors.EVENT_READ:
+        try:
+            key.fileobj.send(b"?")
+        except OSError as error:
+            waiting.unregister(key.fileobj)
+            note(key.data, error.errno)
 end = time.monotonic() + PATIENCE_SECONDS
 while waiting.get_map() and time.monotonic() < end:
-    for key, _ in waiting.select(1):
+    ready = waiting.select(1)
+    if not ready:
+        for key in list(waiting.get_map().values()):
+            again(key)
+    for key, _ in ready:
         error = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         waiting.unregister(key.fileobj)
         note(key.data, error)
