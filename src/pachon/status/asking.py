@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from pachon.bmcs import NO_DETOURS, Detours, power_by_serial
 from pachon.drivers.redfish import Power as BmcPower
@@ -21,7 +20,7 @@ from pachon.model.interfaces import GATEWAY_GROUP
 from pachon.status.facts import HostCondition, HostStatus, Power
 from pachon.store.machines import MachineRecord
 
-ANSWER_SECONDS = 8.0
+ANSWER_SECONDS = 10.0
 """For everything that is asked, side by side."""
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 2
@@ -34,7 +33,7 @@ BASICS = (
 what has failed."""
 STAMP = "cat /etc/pachon/stamp.json"
 
-T = TypeVar("T")
+BMC, HOST = "bmc", "host"
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,9 @@ class Told:
     failed_units: tuple[str, ...] = ()
     links: Mapping[str, bool] = field(default_factory=dict)
     """Of a gateway: whether the other end of each link answered."""
+
+
+Answer = Told | BmcPower | PachonError
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,40 @@ async def ask(
 ) -> Heard:
     """What every BMC and every active host of the site answers within so many seconds.
 
-    Without ``systems`` (the twin) a host is up since it was deployed.
+    Where nobody has said anything after half of them, nobody will. Without ``systems`` (the twin) a host is up since it
+    was deployed.
     """
-    power, hosts = await asyncio.gather(
-        _power(site, state, detours, seconds), _hosts(facility, site, state, detours, systems=systems, seconds=seconds)
+    credentials = Credentials.of_state(state)
+    deployed = credentials.known_hosts.is_file()
+    fleet = Fleet(credentials)
+    power, unpowered = _power(site, state, detours)
+    hosts = {
+        host.name: _ask_host(fleet, site, host, detours, _question(facility, site, host) if systems else STAMP)
+        for host in (site.active_hosts if deployed else ())
+    }
+    asked: dict[tuple[str, str], Awaitable[Answer]] = {
+        **{(BMC, serial): each for serial, each in power.items()},
+        **{(HOST, name): hosts[name] for name in hosts},
+    }
+    try:
+        answers = await _within(seconds, asked)
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await fleet.__aexit__(None, None, None)
+    nobody = PachonError("nothing was deployed yet")
+    told = {} if deployed else dict.fromkeys((host.name for host in site.active_hosts), nobody)
+    return Heard(
+        hosts={
+            **told,
+            **{name: each for (kind, name), each in answers.items() if kind == HOST and not isinstance(each, BmcPower)},
+        },
+        power={
+            **unpowered,
+            **{name: each for (kind, name), each in answers.items() if kind == BMC and not isinstance(each, Told)},
+        },
+        asked=deployed,
     )
-    return Heard(hosts, power, asked=Credentials.of_state(state).known_hosts.is_file())
 
 
 def unasked(site: Site, reason: str) -> Heard:
@@ -168,50 +198,39 @@ def _power_of(found: BmcPower | PachonError | None) -> Power:
             return "no answer"
 
 
-async def _power(site: Site, state: Path, detours: Detours, seconds: float) -> Mapping[Serial, BmcPower | PachonError]:
+def _power(
+    site: Site, state: Path, detours: Detours
+) -> tuple[Mapping[Serial, Awaitable[BmcPower | PachonError]], Mapping[Serial, PachonError]]:
+    """What asks each BMC; or why none can be asked."""
     try:
-        asked = power_by_serial(site, state, detours)
+        return power_by_serial(site, state, detours), {}
     except PachonError as error:
-        return {} if not (state / "secrets").is_dir() else {machine.serial: error for machine in site.machines}
-    return await _within(seconds, asked)
+        known = (state / "secrets").is_dir()
+        return {}, dict.fromkeys((machine.serial for machine in site.machines), error) if known else {}
 
 
-async def _hosts(
-    facility: Facility, site: Site, state: Path, detours: Detours, *, systems: bool, seconds: float
-) -> Mapping[HostName, Told | PachonError]:
-    credentials = Credentials.of_state(state)
-    if not credentials.known_hosts.is_file():
-        return {host.name: PachonError("nothing was deployed yet") for host in site.active_hosts}
-    fleet = Fleet(credentials)
-
-    async def ask_one(host: Host) -> Told | PachonError:
-        address = str(site.machine_by_serial[host.machine].management_address)
-        door = detours.get(address)
-        where, port = (address, 22) if door is None else (door.host, door.port)
-        question = _question(facility, site, host) if systems else STAMP
-        try:
-            session = await fleet.host(where, port=port, alias=address)
-            return _read(await session.run(question, timeout=timedelta(seconds=seconds)))
-        except (ValueError, KeyError, TypeError):
-            return PachonError("it answers nonsense")
-        except PachonError as error:
-            return error
-
+async def _ask_host(fleet: Fleet, site: Site, host: Host, detours: Detours, question: str) -> Told | PachonError:
+    address = str(site.machine_by_serial[host.machine].management_address)
+    door = detours.get(address)
+    where, port = (address, 22) if door is None else (door.host, door.port)
     try:
-        return await _within(seconds, {host.name: ask_one(host) for host in site.active_hosts})
-    finally:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await fleet.__aexit__(None, None, None)
+        session = await fleet.host(where, port=port, alias=address)
+        return _read(await session.run(question))
+    except (ValueError, KeyError, TypeError):
+        return PachonError("it answers nonsense")
+    except PachonError as error:
+        return error
 
 
-async def _within(seconds: float, asked: Mapping[str, Awaitable[T | PachonError]]) -> dict[str, T | PachonError]:
-    """What came of each within so many seconds; the others are given up."""
+async def _within(seconds: float, asked: Mapping[tuple[str, str], Awaitable[Answer]]) -> dict[tuple[str, str], Answer]:
+    """What came of each within so many seconds, the others being given up; within half, if nobody answers at all."""
     tasks = {name: asyncio.ensure_future(each) for name, each in asked.items()}
     if tasks:
-        await asyncio.wait(tasks.values(), timeout=seconds)
+        done, silent = await asyncio.wait(tasks.values(), timeout=seconds / 2)
+        if silent and any(not isinstance(task.result(), PachonError) for task in done):
+            await asyncio.wait(silent, timeout=seconds / 2)
     late = PachonError(f"no answer within {seconds:g} s")
-    found: dict[str, T | PachonError] = {}
+    found: dict[tuple[str, str], Answer] = {}
     for name, task in tasks.items():
         found[name] = task.result() if task.done() else late
         task.cancel()
