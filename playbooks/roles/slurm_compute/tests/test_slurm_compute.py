@@ -1,6 +1,8 @@
 # ruff: noqa: D103  a test says in its name what would be broken
 """What a batch worker must show."""
 
+from typing import Any
+
 from testinfra.host import Host
 
 
@@ -10,20 +12,22 @@ def test_slurmd_runs_and_starts_again_by_itself(host: Host) -> None:
     assert host.check_output("systemctl show slurmd -p Restart --value") == "always"
 
 
-def test_the_controller_knows_this_worker(host: Host) -> None:
+def test_the_controller_knows_this_worker_and_what_it_offers(host: Host, arguments: dict[str, Any]) -> None:
     name = host.check_output("hostname -s")
     said = host.check_output("scontrol --oneliner show node %s", name)
     assert "DYNAMIC_NORM" in said
     assert "NOT_RESPONDING" not in said
+    assert f"CPUTot={arguments['slurm_compute_cpus']} " in said
+    assert f"RealMemory={arguments['slurm_compute_memory_mib']} " in said
 
 
 def test_nobody_but_munge_reads_the_key_of_the_cluster(host: Host) -> None:
-    assert host.check_output("sudo -n stat -c '%%U %%a' /etc/munge/munge.key") == "munge 400"
+    assert host.check_output("stat -c '%U %a' /etc/munge/munge.key") == "munge 400"
 
 
 def test_the_account_of_campaigns_has_the_number_that_it_has_everywhere(host: Host) -> None:
     assert host.user("campaign").uid == 64100
-    assert host.check_output("sudo -n stat -c '%%U %%a' /etc/pachon/campaign.rsync") == "campaign 400"
+    assert host.check_output("stat -c '%U %a' /etc/pachon/campaign.rsync") == "campaign 400"
 
 
 def test_pipelines_find_their_software(host: Host) -> None:
