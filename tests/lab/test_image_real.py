@@ -1,5 +1,6 @@
 """The baked images at work: played, booted, and left in the middle by a kill."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from infra.image import bake, cpio, disk, recipe, tree, uki
-from infra.image.artefact import ImageSet, file_digest
-from infra.image.keys import keys
+from infra.image.artefact import Artefact, ImageSet, file_digest
 from infra.image.play import play
-from infra.image.shelf import Shelf
 from pachon.places import cache
 from pachon.progress import silent
 
@@ -55,16 +54,29 @@ def processes_with(word: str) -> list[int]:
     return found
 
 
+@contextlib.contextmanager
+def tree_of(image: Artefact, folder: Path, *, part: str = ".") -> Iterator[Path]:
+    """The files of a root image, to be changed at will: the cache may no longer have what the image was made of."""
+    raw, place, copied = folder / "raw.ext4", folder / "mounted", folder / "tree"
+    run("zstd", "-q", "-d", image.path, "-o", raw)
+    place.mkdir()
+    run("mount", "-t", "ext4", "-o", "loop,ro,noload", raw, place)
+    try:
+        run("cp", "--archive", place / part, copied)
+    finally:
+        run("umount", place)
+        raw.unlink()
+    shutil.rmtree(copied / "lost+found", ignore_errors=True)
+    try:
+        yield copied
+    finally:
+        shutil.rmtree(copied)
+
+
 def test_playing_all_roles_again_changes_nothing(tmp_path: Path) -> None:
-    flavour = "switch"
-    bake.ensure(flavour, cache=cache(), progress=silent)
-    stage = Shelf(cache()).stage(f"tree-{flavour}", keys(flavour).tree)
-    if stage is None:
-        pytest.fail("the cache has the image but no longer its tree: remove images/records and run again")
-    place = tmp_path / "tree"
-    tree.unpack(stage / tree.ARCHIVE, place)
-    counts = play(place, recipe.FLAVOURS[flavour], work=tmp_path)
-    shutil.rmtree(place)
+    image = bake.ensure("switch", cache=cache(), progress=silent).root
+    with tree_of(image, tmp_path) as found:
+        counts = play(found, recipe.FLAVOURS["switch"], work=tmp_path)
     assert counts["changed"] == 0
     assert counts["ok"] > 5
     assert counts["failures"] == 0
@@ -170,10 +182,14 @@ def test_a_killed_bake_leaves_no_mount_and_no_process(tmp_path: Path) -> None:
 
 
 def test_the_same_tree_gives_the_same_file_system(images: ImageSet, tmp_path: Path) -> None:
-    stage = Shelf(cache()).stage("server", keys("server").server)
-    assert stage is not None
-    tree.unpack(stage / tree.ARCHIVE, tmp_path / "tree")
-    disk.make_root(tmp_path / "tree", tmp_path / "root.ext4")
-    assert file_digest(tmp_path / "root.ext4") == images.root.raw_digest
-    run("e2fsck", "-f", "-n", tmp_path / "root.ext4")
-    shutil.rmtree(tmp_path / "tree")
+    archive, digests = tmp_path / "tree.tar.zst", set()
+    with tree_of(images.root, tmp_path, part="usr/bin") as found:
+        tree.pack(found, archive)
+    for number in range(2):
+        place, raw = tmp_path / f"tree{number}", tmp_path / f"root{number}.ext4"
+        tree.unpack(archive, place)
+        disk.make_root(place, raw)
+        shutil.rmtree(place)
+        digests.add(file_digest(raw))
+        run("e2fsck", "-f", "-n", raw)
+    assert len(digests) == 1
