@@ -169,6 +169,7 @@ def _stack(request: Request) -> Any:
     from pulumi import automation
     from pulumi.automation import LocalWorkspace, ProjectSettings, PulumiCommand
     from pulumi.automation._stack import StackInitMode
+    from pulumi.automation.errors import StackAlreadyExistsError
     from semver import VersionInfo
 
     _silence_debug_log()
@@ -211,7 +212,10 @@ def _stack(request: Request) -> Any:
     name = f"organization/{request.project}/{request.stack}" if request.backend else request.stack
     settings = Path(request.work) / f"Pulumi.{request.stack}.yaml"
     known = request.backend and locks.state_file(Path(request.backend), request.project, request.stack).exists()
-    if not (known and settings.exists()):
+    if request.backend and not known:
+        with contextlib.suppress(StackAlreadyExistsError):
+            automation.Stack.create(name, workspace)
+    elif not (known and settings.exists()):
         automation.Stack.create_or_select(name, workspace)
     return Quick(name, workspace)
 
