@@ -5,7 +5,7 @@ Order: leases, images, hardware, boot services, then all sites side by side (``s
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,10 +16,11 @@ from pachon import bmcs, known, places
 from pachon.configuring import Tap
 from pachon.drivers.pulumi import Engine, Stack, StackResult
 from pachon.drivers.run_file import SiteAccess
-from pachon.errors import UsageError
+from pachon.errors import PachonError, UsageError
 from pachon.events import Recorder
 from pachon.ground import Ground, Images
 from pachon.ground import of as ground_of
+from pachon.handover import Handed, Handover
 from pachon.layers.hardware import SiteHardware, code_digest
 from pachon.layers.hosts import SiteHosts
 from pachon.model.base import Frozen
@@ -74,6 +75,8 @@ class UpReport(Frozen):
     """What was changed, or why nothing had to be."""
     changes: dict[str, int]
     """Resources of the stacks, by verb."""
+    controllers: tuple[Handed, ...]
+    """Controllers of sites on their admin hosts."""
     roles: dict[str, int]
     """Roles on hosts that were played well (``create``: for the first time there), and all that are in order."""
     hosts: tuple[HostResult, ...]
@@ -235,6 +238,7 @@ async def _up(run: Run) -> UpReport:
     sites = [run.at(site) for site in order.sites if site.active_hosts or _stands(run.store, site)]
     refuse_unknown(order.destroy, {address for site in sites for address in site.addresses()})
     await asyncio.gather(*(site.carry_out() for site in sites))
+    controllers = await _hand_over(run, sites)
     changes = _count(result for site in sites for result in site.results.values())
     if removed := sum(len(site.destroyed) for site in sites):
         changes["delete"] = changes.get("delete", 0) + removed
@@ -246,12 +250,43 @@ async def _up(run: Run) -> UpReport:
         changed=any(changes.values()) or any(number for verb, number in roles.items() if verb != "in order"),
         why="; ".join(site.why for site in sites) or "no host is to exist yet",
         changes=changes,
+        controllers=controllers,
         roles=roles,
         hosts=tuple(result for site in sites for result in _host_results(site)),
         failures=tuple(failure for site in sites for failure in site.failures),
         seconds=round(time.monotonic() - began, 1),
         seconds_by_stage=run.recorder.seconds(),
     )
+
+
+async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
+    """Bring the controllers inside the sites up to date; what fails there is a failure of that site."""
+    order = run.order
+    if run.ground.kind == "twin" or places.hardware() or order.definition is None:
+        return ()
+
+    async def one(site: SiteRun, definition: Path) -> Handed | None:
+        handover = Handover(
+            facility=order.facility,
+            site=site.site,
+            definition=definition,
+            state=order.state,
+            cache=order.cache,
+            store=run.store,
+            images=run.images,
+            pulumi=programs.find("pulumi"),
+            run_id=site.lease.run_id,
+            progress=run.recorder,
+        )
+        changed = any(verb != "none" for result in site.results.values() for verb in result.changes)
+        try:
+            return await handover.carry_out(changed=changed or bool(site.hosts is not None and site.hosts.played))
+        except PachonError as error:
+            site.failures.append(Failed(address=handover.address, error=error.message, cure=error.cure))
+            return None
+
+    handed = await asyncio.gather(*(one(site, order.definition) for site in sites))
+    return tuple(each for each in handed if each is not None)
 
 
 def refuse_unknown(approved: Iterable[str], known: Collection[str]) -> None:

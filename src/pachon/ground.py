@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pachon import places
 from pachon.drivers.run_file import Endpoint
 from pachon.errors import MissingError, RefusedError
 from pachon.model.facility import Facility, Hardware, Site
@@ -130,7 +131,7 @@ class Lab:
 
 def of(facility: Facility) -> Ground:
     """What this facility stands on, on this machine."""
-    if facility.hardware is Hardware.RACKS:
+    if Hardware.RACKS in (facility.hardware, places.hardware()):
         return Racks()
     from infra.lab import instance
 

@@ -1,0 +1,200 @@
+"""Hands a site to its own controller: this program, the site's store, keys, images and definition on its admin host.
+
+From then on ``pachon --site <site> …`` runs there too, with the links to everywhere else cut. What each site keeps of
+another is public: certificates of its authorities, never their keys.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pachon.drivers import parcel
+from pachon.errors import PachonError
+from pachon.ground import Images
+from pachon.model.base import Frozen
+from pachon.model.facility import Facility, Host, Site
+from pachon.model.stamp import digest
+from pachon.progress import Event, Progress
+from pachon.store.database import Store
+from pachon.store.receipts import put_receipt, receipt
+
+STAGE = "handover"
+GROUP = "admin"
+HOME = "/opt/pachon/program"
+KEPT = "/srv/pachon"
+COMMAND = "/usr/local/bin/pachon"
+STORE = "store.db"
+PUBLIC = ("*.pub", "*.crt", "*.json", "*.pem")
+"""What a site keeps of the authorities of another."""
+COPIED = ("keys/*", "known_hosts*", "pki/*", "facility.json", "campaigns/**/*")
+WRAPPER = """#!/bin/sh
+# The controller of site {site}: what it manages are real machines to it, whatever they are from outside.
+export PACHON_HARDWARE=racks PACHON_STATE={kept}/state PACHON_CACHE={kept}/cache HOME=/root
+export PACHON_FACILITY="${{PACHON_FACILITY:-{kept}/facilities/{facility}}}"
+exec {home}/.venv/bin/pachon "$@"
+"""
+
+
+class Handed(Frozen):
+    """What became of one site's controller."""
+
+    site: str
+    host: str
+    done: str
+    """created, updated or unchanged."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The hand-over of one site, in one run."""
+
+    facility: Facility
+    site: Site
+    definition: Path
+    state: Path
+    cache: Path
+    store: Store
+    images: Mapping[str, Images]
+    pulumi: Path
+    """The program, in a folder that bears its version."""
+    run_id: str
+    progress: Progress
+
+    @property
+    def host(self) -> Host | None:
+        """The site's admin host: the first one that is to exist."""
+        return next((host for host in self.site.active_hosts if GROUP in host.groups), None)
+
+    @property
+    def address(self) -> str:
+        """Of its receipt."""
+        return f"{self.site.name}/controller"
+
+    async def carry_out(self, *, changed: bool) -> Handed | None:
+        """Bring the controller up to date; ``changed`` says that this run left something that it does not know yet.
+
+        Raises:
+            PachonError: the admin host does not answer, or has no room.
+        """
+        host = self.host
+        if host is None:
+            return None
+        name, program = await asyncio.to_thread(_program, self.cache)
+        inputs = digest([name, sorted(file.digest for file in self._files()), _text_of(self.definition), host.machine])
+        kept = receipt(self.store, self.address)
+        if kept is not None and kept.inputs_digest == inputs and not changed:
+            self.progress(Event(STAGE, self.site.name, "unchanged", f"{host.name} has all that it needs"))
+            return Handed(site=self.site.name, host=host.name, done="unchanged")
+        self.progress(Event(STAGE, self.site.name, "started", f"to {host.name}"))
+        try:
+            await self._send(host.name, name, program)
+        except PachonError as error:
+            self.progress(Event(STAGE, self.site.name, "failed", str(error)))
+            raise
+        put_receipt(self.store, self.address, run_id=self.run_id, inputs_digest=inputs)
+        self.progress(Event(STAGE, self.site.name, "done", f"'pachon --site {self.site.name} …' runs on {host.name}"))
+        return Handed(site=self.site.name, host=host.name, done="created" if kept is None else "updated")
+
+    async def _send(self, host: str, name: str, program: Path) -> None:
+        config = self.state / "ssh_config"
+        there = await parcel.ask(f"cat {HOME}/parcel 2>/dev/null || true", ssh_config=config, host=host)
+        if there.strip() != name:
+            self.progress(Event(STAGE, self.site.name, "moving", f"sends this program to {host}"))
+            await parcel.lay_down(program, HOME, ssh_config=config, host=host)
+        for path, place, mode in self._cached():
+            await parcel.add_file(path, f"{KEPT}/cache/{place}", ssh_config=config, host=host, mode=mode)
+        with tempfile.TemporaryDirectory(prefix="pachon-") as scratch:
+            whole = await asyncio.to_thread(self._pack_state, Path(scratch))
+            await parcel.lay_down(whole, f"{KEPT}/state", ssh_config=config, host=host, mode="0700")
+            rest = await asyncio.to_thread(self._pack_definition, Path(scratch))
+            await parcel.lay_down(rest, f"{KEPT}/facilities", ssh_config=config, host=host)
+            records = await asyncio.to_thread(self._pack_records, Path(scratch))
+            await parcel.lay_down(records, f"{KEPT}/cache/images/records", ssh_config=config, host=host)
+        wrapper = WRAPPER.format(site=self.site.name, facility=self.facility.name, kept=KEPT, home=HOME)
+        words = f"""set -e
+ln -sfn /usr/bin/python3 {HOME}/.venv/bin/python
+mkdir -p {KEPT}/cache/images/stages
+printf %s '{wrapper.replace("'", "'" + chr(92) + "''")}' > {COMMAND}.new
+chmod 0755 {COMMAND}.new
+mv {COMMAND}.new {COMMAND}
+printf %s {name} > {HOME}/parcel
+{COMMAND} check >/dev/null
+"""
+        await parcel.ask(words, ssh_config=config, host=host)
+
+    def _cached(self) -> Iterator[tuple[Path, str, str]]:
+        """Files of the cache that the site needs, their places below the cache there, and their modes."""
+        yield self.pulumi, f"bin/{self.pulumi.parent.name}/{self.pulumi.name}", "0755"
+        for file in self._files():
+            yield file.path, f"images/{file.path.name}", "0600"
+        for path in sorted((self.cache / "images").glob("*.txt")):  # lists of packages, versions of kernels
+            yield path, f"images/{path.name}", "0600"
+
+    def _files(self) -> Iterator[Any]:
+        seen: set[str] = set()
+        flavours = {host.flavour for host in self.site.active_hosts}
+        for flavour, made in self.images.items():
+            for file in (made.root, made.kernel, made.deploy) if flavour in flavours else ():
+                if file.digest not in seen:
+                    seen.add(file.digest)
+                    yield file
+
+    def _pack_state(self, scratch: Path) -> Path:
+        own = scratch / "own"
+        own.mkdir()
+        contents: dict[str, Path] = {}
+        for name, path in self._state_files():
+            contents[f"{self.facility.name}/{name}"] = path
+        with (
+            contextlib.closing(sqlite3.connect(self.state / STORE)) as source,
+            contextlib.closing(sqlite3.connect(own / STORE)) as target,
+        ):
+            source.backup(target)
+        contents[f"{self.facility.name}/{STORE}"] = own / STORE
+        config = (self.state / "ssh_config").read_text()
+        (own / "ssh_config").write_text(config.replace(str(self.state), f"{KEPT}/state/{self.facility.name}"))
+        contents[f"{self.facility.name}/ssh_config"] = own / "ssh_config"
+        for path in own.iterdir():
+            path.chmod(0o600)
+        return _packed(contents, scratch / "state.tar.zst")
+
+    def _state_files(self) -> Iterator[tuple[str, Path]]:
+        others = {site.name for site in self.facility.sites} - {self.site.name}
+        paths = [path for pattern in COPIED for path in self.state.glob(pattern)]
+        for folder in ("ca", "pki"):
+            paths += (self.state / folder / self.site.name).rglob("*")
+            paths += (path for other in others for kind in PUBLIC for path in (self.state / folder / other).glob(kind))
+        secrets = (self.state / "secrets").glob("*")
+        paths += (path for path in secrets if not any(path.name.endswith(f"-{other}") for other in others))
+        for path in paths:
+            if path.is_file():
+                yield str(path.relative_to(self.state)), path
+
+    def _pack_definition(self, scratch: Path) -> Path:
+        contents = {f"{self.facility.name}/{name}": path for name, path in _files_of(self.definition)}
+        return _packed(contents, scratch / "definition.tar.zst")
+
+    def _pack_records(self, scratch: Path) -> Path:
+        return _packed(dict(_files_of(self.cache / "images" / "records")), scratch / "records.tar.zst")
+
+
+def _packed(contents: Mapping[str, Path], path: Path) -> Path:
+    parcel.pack(contents, path)
+    return path
+
+
+def _program(cache: Path) -> tuple[str, Path]:
+    return parcel.of_program(cache, home=HOME)
+
+
+def _files_of(folder: Path) -> Iterable[tuple[str, Path]]:
+    return [(str(path.relative_to(folder)), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _text_of(folder: Path) -> str:
+    return digest([(name, path.read_bytes().hex()) for name, path in _files_of(folder)])
