@@ -38,7 +38,7 @@ LABS_BEFORE = pytest.StashKey[dict[str, str]]()
 LEFT = pytest.StashKey[list[str]]()
 TURN = pytest.StashKey[object]()
 """The open file whose lock says that this session has the machine's labs."""
-SETTLE_SECONDS = 10
+SETTLE_SECONDS = 30
 TESTS_PREFIX = "t-"
 
 

@@ -198,7 +198,7 @@ class World:
 
     def engine(self, lease: Lease | None) -> Engine:
         """The engine over this world."""
-        budgets = Budgets(ssh_seconds=5, adoption_seconds=0.3, deploy_seconds=30)
+        budgets = Budgets(ssh_seconds=5, adoption_seconds=0.3, deploy_seconds=120)
         return Engine(
             pulumi=self.pulumi, state=self.state, lease=lease, world="folder", folder=self.folder, budgets=budgets
         )

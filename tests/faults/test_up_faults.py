@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 
 NAME = "t-fault"
 SOUND, SILENT_BMC, LATE_BMC, LIAR, STRANGER, NO_CABLE, FULL_DISK, DAMAGED = range(1, 9)
-SETTINGS = "deploy: {silence_seconds: 20}\n"
+SETTINGS = "deploy: {silence_seconds: 45}\n"
 EVERY_FAULT = os.environ.get("PACHON_FAULTS") == "all"
 
 SAID = {

@@ -79,7 +79,7 @@ class Floor:
 
     async def console_says(self, number: int, words: str) -> str:
         """The machine's console once it says this."""
-        for _ in range(600):
+        for _ in range(1500):
             status = await instance.status(self.facility.name, state=self.state)
             path = next(each.console for each in status.machines if each.serial == self.machine(number).serial)
             text = path.read_text(errors="replace") if path.exists() else ""
@@ -260,7 +260,7 @@ def test_a_machine_without_its_cable_is_told_as_silent_with_what_to_look_at(cont
 
 async def _until_off(floor: Floor, number: int) -> None:
     async with floor.bmc(number) as bmc:
-        for _ in range(100):
+        for _ in range(600):
             if await bmc.power() is Power.FORCE_OFF:
                 return
             await asyncio.sleep(0.2)

@@ -23,7 +23,7 @@ from pachon.errors import PachonError, PermanentError, TemporaryError
 from pachon.model.facility import Disk, Machine, Nic
 
 PASSWORD = SecretStr("canary-9d2f!ö")
-QUICK = Limits(request=timedelta(milliseconds=700), total=timedelta(seconds=8), attempts=2, poll=timedelta(seconds=0.1))
+QUICK = Limits(request=timedelta(seconds=2), total=timedelta(seconds=30), attempts=2, poll=timedelta(seconds=0.1))
 FAST = Quirks(settle_seconds=0.5)
 
 

@@ -390,7 +390,7 @@ def test_faults_of_bmcs_are_told_per_machine(rig: Rig) -> None:
             )
             for each in rig.site.machines
         ]
-        limits = Limits(request=timedelta(seconds=1))
+        limits = Limits(request=timedelta(seconds=3))
         results = await inspect_all(targets, "pachon", password, limits=limits)
         assert isinstance(results["TWN1"], TemporaryError)
         assert isinstance(results["TWN2"], PermanentError)

@@ -28,7 +28,7 @@ import os
 def main(call):
     return {"told": call, "argv": open(f"/proc/{os.getpid()}/cmdline").read()}
 """
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 class Users(asyncssh.SSHServer):
