@@ -43,6 +43,11 @@ POINTS: dict[str, Point] = {
     "storage begun": at("storage", address="here", state="started"),
     "volume begun": at("storage", address="volume/landing", state="started"),
     "volume done": at("storage", address="volume/landing", state="done"),
+    "hosts begun": at("hosts", address=SWITCH, state="started"),
+    "role begun": at("hosts", address=SERVER, state="moving", says="firewall"),
+    "certificate given": at("hosts", address=SERVER, state="moving", says="certificates: Have"),
+    "one host configured": at("hosts", address=SWITCH, state="done"),
+    "hosts configured": at("hosts", address="here", state="done"),
 }
 CHAIN = ("lab begun", "boot service begun", "compute begun", "deploy image asked for", "volume begun")
 

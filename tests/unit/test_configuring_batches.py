@@ -48,7 +48,7 @@ def carried_out(layer: FakeLayer, events: Sequence[Sequence[Event]], *, withheld
             known = len(layer.batches)
             for event in group:
                 tap(event)
-            while len(layer.batches) == known:
+            while len(layer.batches) == known:  # noqa: ASYNC110 - the fake has nothing to tell by
                 await asyncio.sleep(0.01)
         queue.add(withheld)
         queue.close()

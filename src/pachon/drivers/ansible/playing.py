@@ -117,7 +117,7 @@ def _write(book: Playbook) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(book.work)
     book.work.mkdir(mode=0o700, parents=True)
-    hosts = {name: dict(variables) for name, variables in sorted(book.variables.items())}
+    hosts = {name: {**settings.CONNECTION, **variables} for name, variables in sorted(book.variables.items())}
     (book.work / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}, indent=1))
     _plays(book).write_text(json.dumps([part.as_play for part in book.parts], indent=1))
     (book.work / "ansible.cfg").write_text(settings.configuration(book.work, settings.strategy(), roles=book.roles))

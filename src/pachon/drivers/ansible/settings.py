@@ -11,6 +11,8 @@ STRATEGY_VARIABLE = "PACHON_ANSIBLE_STRATEGY"
 """Setting: ``linear`` plays without mitogen, over SSH with pipelining."""
 STRATEGIES = ("mitogen_linear", "linear")
 FORKS = 24
+CONNECTION = {"mitogen_ssh_keepalive_interval": 10, "mitogen_ssh_keepalive_count": 6}
+"""Variables of every host: one that dies in the middle of a play is given up after a minute."""
 PLUGINS = CHECKOUT / "playbooks" / "plugins"
 ROLES = CHECKOUT / "playbooks" / "roles"
 

@@ -1,0 +1,98 @@
+"""Plays on a real lab of two machines: killed in the middle, and failing on one of them.
+
+The next run must take up what the killed one left without a person's help, the handlers included that it owed; a host
+that fails must stop nobody else. The tests share one lab, in this order.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.e2e import making
+from tests.e2e.rig import PACHON, Rig, Told, at, kill, processes_with, rig
+
+pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(1200)]
+
+NAME = "t-play"
+FIRST, SECOND = making.host(NAME, 1), making.host(NAME, 2)
+PEOPLE = "people:\n  - {name: ana, title: Ana of the test, uid: 10001}\n"
+LISTED = "/etc/pachon/people.json"
+BOB = "  - {name: bob, title: Bob of the test, uid: 10002}\n"
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Rig]:
+    """Two servers that one person has an account on, on a lab that does not stand yet."""
+    with rig(NAME) as made:
+        making.small(made.definition, name=NAME, network="198.19.48")
+        with (made.definition / "facility.yaml").open("a") as file:
+            file.write(PEOPLE)
+        yield made
+
+
+def list_changed(event: Told) -> bool:
+    """Whether the list of people was just written on the second host, and its accounts are yet to be made."""
+    told = at("hosts", address=SECOND, state="moving", says="people: ")(event)
+    return told and event["message"].endswith(": changed") and "handler" not in event["message"]
+
+
+def kill_all(made: Rig, point: Callable[[Told], bool]) -> str:
+    """Name of a run that was killed there together with all that it had started."""
+    process = made.start_until(point, [PACHON, "up"])
+    run = str(made.events()[-1]["run"])
+    for line in processes_with(f"PACHON_RUN_ID={run}"):
+        with suppress(ProcessLookupError):
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+    kill(process)
+    return run
+
+
+def accounts(made: Rig, host: str) -> set[str]:
+    """People that have an account on the host."""
+    return {line.split(":")[0] for line in made.ssh(host, "getent passwd").splitlines()} & {"ana", "bob"}
+
+
+def assert_settled(made: Rig) -> None:
+    """Every role of every host has a receipt that holds, and a run says so and plays nothing."""
+    report = made.ask("up")
+    assert (report["changed"], report["failures"]) == (False, [])
+    assert report["roles"]["create"] == report["roles"]["update"] == 0
+    assert report["roles"]["in order"] > 0
+    assert f"the receipts of {report['roles']['in order']} roles on 2 hosts hold" in report["why"]
+
+
+def test_killed_between_a_task_and_its_handler_the_next_run_runs_the_handler(pair: Rig) -> None:
+    dead = kill_all(pair, list_changed)
+    report = pair.ask("up")
+    assert report["failures"] == []
+    assert accounts(pair, FIRST) == accounts(pair, SECOND) == {"ana"}
+    assert processes_with(f"PACHON_RUN_ID={dead}") == []
+    assert_settled(pair)
+
+
+def test_a_change_that_was_killed_twice_on_its_way_arrives(pair: Rig) -> None:
+    with (pair.definition / "facility.yaml").open("a") as file:
+        file.write(BOB)
+    dead = [kill_all(pair, list_changed)]
+    dead.append(pair.kill_at(at("hosts", state="moving")))  # what it had started lives on: the next run ends it
+    assert pair.ask("up")["failures"] == []
+    assert accounts(pair, FIRST) == accounts(pair, SECOND) == {"ana", "bob"}
+    for run in dead:
+        assert processes_with(f"PACHON_RUN_ID={run}") == []
+    assert_settled(pair)
+
+
+def test_a_host_that_fails_stops_nobody_else(pair: Rig) -> None:
+    path = pair.definition / "facility.yaml"
+    path.write_text(path.read_text().replace("Bob of the test", "Bob"))
+    pair.ssh(FIRST, f"sudo rm {LISTED} && sudo mkdir -p {LISTED}/in-the-way")
+    report = pair.ask("up", status=6)
+    assert [failure["address"] for failure in report["failures"]] == [f"here/host/{FIRST}"]
+    assert "role people" in report["failures"][0]["error"]
+    assert {host["name"]: host["done"] for host in report["hosts"]} == {FIRST: "failed", SECOND: "updated"}
+    pair.ssh(FIRST, f"sudo rm -r {LISTED}")
+    assert pair.ask("up")["failures"] == []
+    assert_settled(pair)
