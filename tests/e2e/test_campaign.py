@@ -190,7 +190,7 @@ def test_the_work_of_a_dead_worker_is_done_by_another_and_the_report_says_so(cam
         ask = "squeue --noheader --states=running --format='%j %N' | grep pachon." + name
         told = wait_until(lambda: campaigns.rig.ssh(controller, f"{ask} || true").split(), "a worker has work")
         lost = told[1]
-        campaigns.rig.pachon("machine", "power", workers[lost].machine, "off", "--yes")
+        campaigns.rig.pachon("machine", "power", workers[lost].machine, "off", "--force", "--yes")
         out, err = running.communicate(timeout=WAIT_SECONDS * 2)
         assert running.returncode == 0, err
     finally:

@@ -30,22 +30,26 @@ def check(
         ),
     ] = "",
 ) -> Answer:
-    """Check a definition and name everything that is wrong.
+    """Check a definition, and the campaigns beside it, and name everything that is wrong.
 
     Prints each complaint as 'path:line: what is wrong; what would be right'. Exit status: 0 none, 2 some.
     """
+    from pachon.batch.by_default import complaints_about_campaigns
     from pachon.definition import examine, find
 
     call = Call.of(ctx)
     folder = find(path or call.wanted)
     found = examine(folder)
-    value: dict[str, object] = {"path": str(folder), "complaints": found.complaints, "warnings": found.warnings}
+    complaints = found.complaints
+    if found.facility is not None and not complaints:
+        complaints = complaints_about_campaigns(folder, found.facility)
+    value: dict[str, object] = {"path": str(folder), "complaints": complaints, "warnings": found.warnings}
     warnings = [f"warning: {warning}" for warning in found.warnings]
-    if found.complaints or found.facility is None:
-        number = len(found.complaints)
+    if complaints or found.facility is None:
+        number = len(complaints)
         return Answer(
             value=value,
-            text=[*map(str, found.complaints), *warnings],
+            text=[*map(str, complaints), *warnings],
             exit_code=ExitCode.USAGE,
             talk=[f"{number} complaint{'' if number == 1 else 's'}"],
         )

@@ -43,6 +43,7 @@ def up(
     """
     from pachon.apply import Order
     from pachon.apply import up as bring_up
+    from pachon.batch.by_default import campaign_of
 
     call = Call.of(ctx)
     facility = call.facility()
@@ -56,6 +57,8 @@ def up(
         destroy=approved,
         definition=call.folder,
     )
+    if call.folder is not None:
+        campaign_of(call.folder, facility)  # a mistake in it is told of before anything is done
     with call.progress() as progress:
         report = bring_up(order, progress)
         try:

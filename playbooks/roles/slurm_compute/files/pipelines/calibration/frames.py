@@ -20,11 +20,15 @@ def write(path: Path, frame: Frame, cards: Cards) -> None:
 
 
 def read(path: Path) -> tuple[Frame, Mapping[str, Any]]:
-    """The frame in floating point, with its header."""
+    """The frame in single precision, with its header."""
     with fits.open(path, memmap=False) as units:
-        return units[0].data.astype(np.float64), dict(units[0].header)
+        return units[0].data.astype(np.float32), dict(units[0].header)
 
 
 def stack(paths: list[Path]) -> Frame:
     """Frames of equal size on top of one another, as [frame, row, column]."""
-    return np.stack([read(path)[0] for path in paths])
+    first, _ = read(paths[0])
+    whole = np.empty((len(paths), *first.shape), dtype=first.dtype)
+    for place, path in enumerate(paths):
+        whole[place] = read(path)[0]
+    return whole

@@ -14,10 +14,11 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DARKEST_PERCENT, BRIGHTEST_PERCENT = 1.0, 99.0
 
 
-def frame(quantum: Any) -> dict[str, Any]:
+def combined(quantum: Any) -> dict[str, Any]:
     """Statistics of the one input, which go into the record as well."""
     (paths,) = quantum.inputs.values()
-    image, header = frames.read(paths[0])
+    frame, header = frames.read(paths[0])
+    image = frame.astype(np.float64)
     statistics = {
         "kind": header["IMGTYPE"],
         "detector": header["DETECTOR"],
