@@ -21,7 +21,7 @@ app = verb()
 @app.command(cls=Command, epilog=example("pachon status", "pachon status --site base --json"))
 def status(
     ctx: typer.Context,
-    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long anything may take to answer.")] = 10,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long anything may take to answer.")] = 8,
 ) -> Answer:
     """Show sites, enclaves, hosts, services and links as they are, how hosts are reached, and the last campaign.
 

@@ -20,7 +20,7 @@ from pachon.model.interfaces import GATEWAY_GROUP
 from pachon.status.facts import HostCondition, HostStatus, Power
 from pachon.store.machines import MachineRecord
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 8.0
 """For everything that is asked, side by side."""
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 2
