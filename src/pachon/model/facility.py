@@ -246,7 +246,7 @@ class Site(Frozen):
             found.setdefault(cable.machine, []).append(cable)
         return {serial: tuple(cables) for serial, cables in found.items()}
 
-    @property
+    @cached_property
     def active_hosts(self) -> tuple[Host, ...]:
         """Hosts that are to exist now."""
         return tuple(host for host in self.hosts if host.state is HostState.ACTIVE)
