@@ -5,12 +5,13 @@ run's own record (``S/events.jsonl``). ``make faults`` (PACHON_FAULTS=all) kills
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e import making
-from tests.e2e.rig import PACHON, Rig, Told, at, kill, processes_with, rig
+from tests.e2e.rig import PACHON, Rig, at, kill, rig
+from tests.faults.points import Point, assert_right, points, up_again
 
 pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -19,38 +20,7 @@ SWITCH, SERVER = making.host(NAME, 1), making.host(NAME, 2)
 FIRST, SECOND, THIRD = (making.serial(NAME, number) for number in (1, 2, 3))
 EVERY_POINT = os.environ.get("PACHON_FAULTS") == "all"
 
-Point = Callable[[Told], bool]
-POINTS: dict[str, Point] = {
-    "images": at("images"),
-    "lab begun": at("lab", state="started"),
-    "lab stands": at("lab", state="done"),
-    "boot service begun": at("boot", state="started"),
-    "boot service stands": at("boot", address="here/boot", state="done"),
-    "network begun": at("network", state="started"),
-    "compute begun": at("compute", address="here", state="started"),
-    "machine enrolled": at("network", address=f"machine/{FIRST}", state="done"),
-    "host begun": at("compute", address=SERVER, state="started"),
-    "deploy image asked for": at("compute", address=SERVER, says="booting the deploy image"),
-    "deploy image fetched": at("compute", address=SERVER, state="moving", says="booting"),
-    "disk partitioned": at("compute", address=SERVER, says="partition"),
-    "image being written": at("compute", address=SERVER, says="image"),
-    "deploy done": at("compute", address=SERVER, says="done"),
-    "booting from disk": at("compute", address=SERVER, says="booting from its own disk"),
-    "one host done": at("network", address=SWITCH, state="done"),
-    "hosts done, state not written": at("compute", address=SERVER, state="done"),
-    "network done": at("network", address="here", state="done"),
-    "compute done": at("compute", address="here", state="done"),
-    "storage begun": at("storage", address="here", state="started"),
-    "volume begun": at("storage", address="volume/landing", state="started"),
-    "volume done": at("storage", address="volume/landing", state="done"),
-    "hosts begun": at("hosts", address=SWITCH, state="started"),
-    "role begun": at("hosts", address=SERVER, state="moving", says="firewall"),
-    "certificate given": at("hosts", address=SERVER, state="moving", says="certificates: Have"),
-    "one host configured": at("hosts", address=SWITCH, state="done"),
-    "hosts configured": at("hosts", address="here", state="done"),
-}
-CHAIN = ("lab begun", "boot service begun", "compute begun", "deploy image asked for", "volume begun")
-
+POINTS = points(NAME)
 REPLACING: dict[str, Point] = {
     "looked": at("observe", state="done"),
     "planned": at("plan", state="done"),
@@ -79,47 +49,13 @@ def alone() -> Iterator[Rig]:
         yield made
 
 
-def assert_right(made: Rig, dead: list[str], *, imagings: int, machines: tuple[str, ...] = (FIRST, SECOND)) -> None:
-    """The facility is as defined, nothing of the dead runs lives, and no machine was imaged more often than that."""
-    assert made.ssh(SERVER, "hostname; findmnt -no SOURCE /srv/landing").startswith(f"{SERVER}\n/dev/vdb")
-    assert made.ssh(SWITCH, "readlink /sys/class/net/swp2/master").endswith("/br100\n")
-    for run in dead:
-        assert processes_with(f"PACHON_RUN_ID={run}") == []
-    written = {serial: made.imagings(serial) for serial in machines}
-    assert max(written.values()) <= imagings, f"imaged too often: {written}"
-
-
-def up_again(made: Rig, *words: str) -> None:
-    """A second run, which must finish by itself."""
-    report = made.ask("up", *words)
-    assert report["failures"] == []
-    assert {host["done"] for host in report["hosts"]} <= {"created", "updated", "replaced", "unchanged"}
-
-
-if EVERY_POINT:  # otherwise the tests below kill at a few of them
+if EVERY_POINT:  # otherwise test_up_reset.py kills at a few of them, one after the other
 
     @pytest.mark.parametrize("point", POINTS)
     def test_killed_anywhere_the_next_run_finishes_and_images_nothing_twice(point: str, pair: Rig) -> None:
         dead = pair.kill_at(POINTS[point])
         up_again(pair)
-        assert_right(pair, [dead], imagings=1)
-
-
-def test_make_up_killed_while_an_image_is_written_finishes_when_called_again(pair: Rig) -> None:
-    make_up = ["make", "up", "APT=no"]
-    dead = pair.kill_at(POINTS["image being written"], argv=make_up)
-    pair.run(make_up)
-    assert_right(pair, [dead], imagings=1)
-
-
-def test_killed_again_and_again_each_run_goes_on_where_the_last_one_was(pair: Rig) -> None:
-    dead = [pair.kill_at(POINTS[point]) for point in CHAIN]
-    assert len(set(dead)) == len(CHAIN)
-    up_again(pair)
-    assert_right(pair, dead, imagings=1)
-    report = pair.ask("up")
-    assert (report["changed"], report["failures"]) == (False, [])
-    assert pair.ask("status")["degraded"] == []
+        assert_right(pair, [dead])
 
 
 def test_created_killed_and_dropped_from_the_definition_is_a_destroy_that_must_be_approved(alone: Rig) -> None:
