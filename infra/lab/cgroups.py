@@ -20,6 +20,12 @@ _ACCOUNTED = {"blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory
 """Also those in which nothing is accounted: a guest that makes groups for its own processes, as Slurm does, makes them
 below its machine's, and they are gone with it."""
 _CPUSET = ("cpuset.cpus", "cpuset.mems")
+_SHARES = 1024
+"""What the kernel gives a group, and a process beside groups, of a busy processor."""
+_LABS_SHARES = 4 * _SHARES
+"""All labs together: otherwise twenty machines that boot get as much as one process of the controller does."""
+_BMC_SHARES = 16 * _SHARES
+"""A real BMC has a processor of its own; beside twenty machines that boot, ours is still to answer in time."""
 _KILL_SECONDS = 20.0
 
 
@@ -76,6 +82,8 @@ class Group:
     """A group by its path below the lab's root, such as ``lab/SN1/power``."""
 
     path: str
+    shares: int = _SHARES
+    """Of the processors, when they are busy, beside other groups of the lab."""
 
     @property
     def folder(self) -> Path:
@@ -95,11 +103,20 @@ class Group:
         try:
             for folder in (*self._accounts(), self.folder):
                 _make(folder)
+                self._weigh(folder)
                 (folder / "cgroup.procs").write_text(own)
         except OSError as error:
             raise PermanentError(
                 f"cannot join the cgroup {self.path}: {error}", cure="run as root with writable cgroups"
             ) from error
+
+    def _weigh(self, folder: Path) -> None:
+        """Where processors are shared out by this hierarchy, see that nobody is starved."""
+        labs = next(parent for parent in folder.parents if parent.name == ROOT)
+        for group, shares in ((labs, _LABS_SHARES), (folder, self.shares)):
+            path = group / "cpu.shares"
+            if shares != _SHARES and path.exists():
+                path.write_text(str(shares))
 
     def members(self) -> list[int]:
         """Processes in the group and the groups below it."""
@@ -167,7 +184,7 @@ def lab(facility: str) -> Group:
 
 def bmc(facility: str, site: str) -> Group:
     """The BMC process of a site."""
-    return Group(f"{facility}/bmc-{site}")
+    return Group(f"{facility}/bmc-{site}", shares=_BMC_SHARES)
 
 
 def link(facility: str, name: str) -> Group:

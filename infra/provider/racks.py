@@ -165,7 +165,7 @@ class RackWorld:
             tls_sha256=machine.pin,
             serial=machine.serial,
             quirks=quirks_of(machine.vendor, machine.model),
-            limits=Limits(total=timedelta(seconds=self._run.budgets.bmc_seconds)),
+            limits=Limits(total=timedelta(seconds=self._run.budgets.bmc_seconds), late_attempts=4, attempts=4),
         )
 
     def _boot(self, site: str) -> BootClient:

@@ -44,7 +44,7 @@ class SiteAccess(_Document):
 class Budgets(_Document):
     """How long the provider waits, in seconds, before it calls something failed."""
 
-    bmc_seconds: float = 30.0
+    bmc_seconds: float = 60.0
     """For one BMC call with its retries."""
     deploy_seconds: float = 900.0
     ssh_seconds: float = 180.0
