@@ -1,4 +1,4 @@
-"""Configures a site's hosts while its stacks still run: each as soon as it stands, a few together, one play at a time.
+"""Configures a site's hosts while its stacks still run: as they come to stand, many together, one play at a time.
 
 So one slow machine does not hold up the others. Whoever runs the stacks says which hosts stand, or lets it hear that
 from the events of the stacks.
@@ -14,7 +14,8 @@ from pachon.progress import Event, Progress, silent
 
 GATHER_SECONDS = 1.0
 """So long is waited for a further host to stand, before those that do are played."""
-GATHER_AT_MOST_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
+"""So long, while most hosts are still to come: deploying them wants the processor, and few plays cost less than many."""
 
 
 @dataclass
@@ -108,11 +109,12 @@ class Configuring:
         return sorted(ready, key=order.index)
 
     async def _gather(self) -> None:
-        """Give others that are about to stand a moment to join."""
+        """Give others that are about to stand time to join."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + GATHER_AT_MOST_SECONDS
-        while self.expected and not self._closed and loop.time() < end:
-            number = len(self._ready)
+        number, since = len(self._ready), loop.time()
+        while self.expected and not self._closed:
             await asyncio.sleep(GATHER_SECONDS)
-            if len(self._ready) == number:
+            if len(self._ready) != number:
+                number, since = len(self._ready), loop.time()
+            elif number >= len(self.expected) or loop.time() - since >= PATIENCE_SECONDS:
                 return

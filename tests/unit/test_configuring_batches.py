@@ -31,6 +31,7 @@ class FakeLayer:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
 
 
 def made(name: str, message: str = "create", stage: str = "compute") -> Event:

@@ -27,6 +27,8 @@ LONGEST = timedelta(minutes=30)
 ENDED_WELL = (0, 2, 4)
 """Exit statuses that tell of hosts: all right, some failed, some unreachable."""
 KEPT_LINES = 12
+GENTLY = ("nice", "-n", "5")
+"""Whoever answers machines that are being deployed (boot service, a lab's BMCs) comes first."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,16 @@ async def play(book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) 
             words.append(text.strip())
             del words[:-KEPT_LINES]
 
-    argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(book.work / "inventory.yml"), str(_plays(book))]
+    argv = [
+        *GENTLY,
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "-i",
+        str(book.work / "inventory.yml"),
+        str(_plays(book)),
+    ]
     variables = {**settings.environment(book.work), **run_group.marked(run_id), run_group.PART_MARKER: mark}
     try:
         done = await program.run(
