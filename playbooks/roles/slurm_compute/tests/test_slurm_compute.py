@@ -21,6 +21,10 @@ def test_the_controller_knows_this_worker_and_what_it_offers(host: Host, argumen
     assert f"RealMemory={arguments['slurm_compute_memory_mib']} " in said
 
 
+def test_a_worker_whose_controller_forgot_it_will_notice(host: Host) -> None:
+    assert host.check_output("systemctl is-active slurm-known.timer") == "active"
+
+
 def test_nobody_but_munge_reads_the_key_of_the_cluster(host: Host) -> None:
     assert host.check_output("stat -c '%U %a' /etc/munge/munge.key") == "munge 400"
 
