@@ -71,6 +71,8 @@ class SiteWork:
     failures: dict[tuple[Key, str], str] = field(default_factory=dict)
     """What workers said."""
     moved_at: float = field(default_factory=time.monotonic)
+    answered_at: datetime | None = None
+    """When the site last told of itself."""
 
     def __post_init__(self) -> None:
         """Begin with what is known."""
@@ -161,6 +163,7 @@ class SiteWork:
         self._tell("moving", f"{step}: job {job_id}, {len(jobs)} tasks, {sum(map(len, jobs))} quanta")
 
     def _in_sight(self) -> None:
+        self.answered_at = datetime.now(UTC)
         if self.note.condition == "unknown":
             away = datetime.now(UTC) - self.note.since
             self.moved_at = time.monotonic()
@@ -174,7 +177,7 @@ class SiteWork:
         await asyncio.gather(self.controller.shut(), self.storage.shut())
         self.staging, self.fresh = self._new_staging(), True
         if self.note.condition != "unknown":
-            self._note("unknown", error.message, kind="unreachable")
+            self._note("unknown", error.message, kind="unreachable", since=self.answered_at)
             self._tell("moving", f"unknown since {self.note.since:%H:%M:%S} UTC: {error.message}")
 
     def _finished(self) -> SiteNote:
@@ -183,9 +186,16 @@ class SiteWork:
         self._tell("done" if complete else "failed", self._summary(), fraction=1.0)
         return self.note
 
-    def _note(self, condition: SiteCondition, reason: str, *, kind: IncidentKind | None = None) -> None:
+    def _note(
+        self,
+        condition: SiteCondition,
+        reason: str,
+        *,
+        kind: IncidentKind | None = None,
+        since: datetime | None = None,
+    ) -> None:
         now = datetime.now(UTC)
-        self.note = SiteNote(self.place.site, condition, now, reason)
+        self.note = SiteNote(self.place.site, condition, since or now, reason)
         self.record.note(self.note)
         if kind is not None:
             self.record.keep(incidents=[Incident(now, self.place.site, kind, reason)])

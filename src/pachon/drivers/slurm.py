@@ -18,6 +18,8 @@ PROGRAM = Path(__file__).with_name("slurm_program.py")
 JOB_USER = "campaign"
 ROOT = "root"
 TURN = timedelta(seconds=45)
+LOOK = timedelta(seconds=25)
+"""Shorter: a site that was cut off is to be noticed, and nothing is lost by asking again."""
 AWAY = (
     "Unable to contact slurm",
     "Socket timed out",
@@ -186,7 +188,8 @@ class Slurm:
 
     async def _turn(self, orders: Sequence[dict[str, Any]], *, prefix: str = "") -> dict[str, Any]:
         call = {"orders": list(orders), "prefix": prefix, "user": JOB_USER}
-        return await run_program(await self._open(), PROGRAM.read_text(), call, timeout=TURN)
+        timeout = TURN if orders else LOOK
+        return await run_program(await self._open(), PROGRAM.read_text(), call, timeout=timeout)
 
     def _refusal(self, what: str, said: str) -> TemporaryError | RefusedError:
         if any(word in said for word in AWAY):

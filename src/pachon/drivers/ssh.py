@@ -20,6 +20,8 @@ from pachon.errors import PachonError, PermanentError, TemporaryError
 RUNNER = "sudo -n /usr/bin/python3 -I -"
 CALL_PREFIX = "CALL = "
 CONNECT_SECONDS = 5.0
+OPENING_SECONDS = 5.0
+"""How much longer than its time limit a command may take, for its session to be opened."""
 KEEPALIVE_SECONDS = 15
 CONNECTING_AT_ONCE = 32
 RETRY_SECONDS = 0.3
@@ -65,7 +67,9 @@ class Host:
         """
         try:
             given = {"input": stdin} if stdin else {"stdin": asyncssh.DEVNULL}
-            done = await self._connection.run(command, timeout=timeout.total_seconds(), **given)
+            # asyncssh counts from when the session is open, and a host that is cut off never opens it.
+            async with asyncio.timeout(timeout.total_seconds() + OPENING_SECONDS):
+                done = await self._connection.run(command, timeout=timeout.total_seconds(), **given)
         except (asyncssh.ProcessError, TimeoutError) as error:
             raise TemporaryError(
                 f"{command.split(maxsplit=1)[0]} on {self.name} did not end within {timeout.total_seconds():g} s",
