@@ -10,6 +10,8 @@ from pachon.places import CHECKOUT
 STRATEGY_VARIABLE = "PACHON_ANSIBLE_STRATEGY"
 """Setting: ``linear`` plays without mitogen, over SSH with pipelining."""
 STRATEGIES = ("mitogen_linear", "linear")
+CONNECT_SECONDS = 180
+"""A host that was booted a moment ago beside twenty others, or has an emulated processor, takes long to let us in."""
 FORKS = 24
 CONNECTION = {"mitogen_ssh_keepalive_interval": 10, "mitogen_ssh_keepalive_count": 6}
 """Variables of every host: one that dies in the middle of a play is given up after a minute."""
@@ -41,7 +43,7 @@ def configuration(work: Path, chosen: str, *, roles: Path = ROLES) -> str:
         "roles_path": roles,
         "stdout_callback": "pachon_lines",
         "strategy": chosen,
-        "timeout": 15,
+        "timeout": CONNECT_SECONDS,
     }
     if chosen.startswith("mitogen"):
         settings["strategy_plugins"] = _mitogen() / "plugins" / "strategy"
