@@ -1,6 +1,7 @@
 """``pulumi-resource-pachon``: what the Pulumi engine starts. PACHON_RUN names the document of its run."""
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from pachon.errors import PachonError, UsageError
 
 if TYPE_CHECKING:
     from infra.provider.context import Context
+
+GARBAGE_OBJECTS = 100_000
+"""Objects made before garbage is looked for: a process lives for one operation, and looking was a tenth of its work."""
 
 
 def context_of(run: RunFile) -> "Context":
@@ -30,6 +34,9 @@ def main() -> None:
     """Serve the engine; exit status 2 when not started by a run of ours."""
     from infra.provider import empty_packages
 
+    gc.set_threshold(GARBAGE_OBJECTS)
+    # aiohttp reads all authorities that the machine trusts when it is imported; we trust pinned certificates only.
+    os.environ["SSL_CERT_FILE"] = os.environ["SSL_CERT_DIR"] = os.devnull
     empty_packages.enter()
     from infra.provider.server import serve
 
