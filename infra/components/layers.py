@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 
 from infra.components.resources import Declared
 from pachon.model.hardware import Kind, ResourceInputs, StackName
-from pachon.model.stack_documents import StackDocument
+from pachon.model.stack_documents import DOCUMENT, ResourceFacts, StackDocument
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,8 @@ class LayerArgs:
 class _Layer(pulumi.ComponentResource):
     """What the three have in common to Pulumi: a document of all that they made."""
 
-    document: pulumi.Output[dict[str, Any]]
+    document: pulumi.Output[str]
+    """A StackDocument as JSON: the SDK makes a task of every nested value (see ``pachon.model.packing``)."""
 
     def __init__(self, stack: StackName, args: LayerArgs, opts: pulumi.ResourceOptions | None) -> None:
         super().__init__(f"pachon:components:{stack.capitalize()}", f"{args.site}/{stack}", None, opts)
@@ -37,26 +37,27 @@ class _Layer(pulumi.ComponentResource):
         return made
 
     def _finish(self) -> None:
-        kinds = [made.declared.kind for made in self._made]
+        made = tuple(self._made)
         args, stack = self._args, self._stack
 
-        def gathered(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-            def of(kind: Kind) -> list[dict[str, Any]]:
-                return [fact for fact, its in zip(facts, kinds, strict=True) if its is kind]
+        def gathered(details: Sequence[str | None]) -> str:
+            facts = [one.facts(detail) for one, detail in zip(made, details, strict=True)]
 
-            document = {
-                "stack": stack,
-                "facility": args.facility,
-                "site": args.site,
-                "machines": of(Kind.MACHINE),
-                "hosts": of(Kind.HOST),
-                "networks": of(Kind.NETWORK),
-                "volumes": of(Kind.VOLUME),
-            }
-            return StackDocument.model_validate(document).model_dump(mode="json")
+            def of(kind: Kind) -> tuple[ResourceFacts, ...]:
+                return tuple(fact for fact, one in zip(facts, made, strict=True) if one.declared.kind is kind)
 
-        self.document = pulumi.Output.all(*(made.facts for made in self._made)).apply(gathered)
-        self.register_outputs({"document": self.document})
+            return StackDocument(
+                stack=stack,
+                facility=args.facility,
+                site=args.site,
+                machines=of(Kind.MACHINE),
+                hosts=of(Kind.HOST),
+                networks=of(Kind.NETWORK),
+                volumes=of(Kind.VOLUME),
+            ).model_dump_json()
+
+        self.document = pulumi.Output.all(*(one.detail for one in made)).apply(gathered)
+        self.register_outputs({DOCUMENT: self.document})
 
     def _machines_and_hosts(self) -> dict[str, Declared]:
         """Hosts by name; each waits for the inspection of its machine."""

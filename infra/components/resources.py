@@ -1,7 +1,5 @@
 """Resources of our own provider as Pulumi sees them: any of the four families from one typed declaration."""
 
-from typing import Any
-
 import pulumi
 
 from pachon.model.hardware import ResourceInputs
@@ -29,16 +27,9 @@ class Declared(pulumi.CustomResource):
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=VERSION)),
         )
 
-    @property
-    def facts(self) -> pulumi.Output[dict[str, Any]]:
-        """The resource as ``ResourceFacts``, once it is there."""
+    def facts(self, detail: str | None) -> ResourceFacts:
+        """What is known of the resource once ``detail`` is."""
         declared = self.declared
-
-        def gathered(detail: str | None) -> dict[str, Any]:
-            seen = unpack({DETAIL: detail}).get("seen") if detail else None
-            facts = {**declared.inputs, "seen": seen or {}}
-            return ResourceFacts(address=declared.address, generation=declared.generation, facts=facts).model_dump(
-                mode="json"
-            )
-
-        return self.detail.apply(gathered)
+        seen = unpack({DETAIL: detail}).get("seen") if detail else None
+        facts = {**declared.inputs, "seen": seen or {}}
+        return ResourceFacts(address=declared.address, generation=declared.generation, facts=facts)

@@ -74,7 +74,7 @@ def test_a_stack_declares_what_the_definition_says_and_exports_one_typed_documen
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pulumi, "export", lambda key, value: exported.update(output=value))
         whole_stack()
-    document = StackDocument.model_validate(exported["document"])
+    document = StackDocument.model_validate_json(exported["document"])
     assert (document.stack, document.site, document.facility) == (name, "base", "filed")
     counts = [len(document.machines), len(document.hosts), len(document.networks), len(document.volumes)]
     assert counts == {"network": [1, 1, 1, 0], "compute": [2, 2, 0, 0], "storage": [0, 0, 0, 1]}[name]

@@ -4,6 +4,9 @@ from typing import Any, Literal
 
 from pachon.model.base import Frozen
 
+DOCUMENT = "document"
+"""Name of the one output of a stack: a ``StackDocument`` as JSON text."""
+
 
 class ResourceFacts(Frozen):
     """One resource as it came out: its address, its generation, and what its provider says of it."""

@@ -1,5 +1,6 @@
 """Reads the engine's events into our values. Events are data from the engine; no screen text is parsed."""
 
+import json
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pachon.drivers.pulumi.answers import Change, Failure, PlannedAction, Verb
 from pachon.model.packing import unpack
+from pachon.model.stack_documents import DOCUMENT
 
 if TYPE_CHECKING:
     from pulumi.automation.events import EngineEvent, StepEventMetadata
@@ -73,7 +75,7 @@ class Listener:
         elif event.res_outputs_event is not None:
             metadata = event.res_outputs_event.metadata
             if metadata.type == _STACK and metadata.new is not None:
-                self.outputs = dict(metadata.new.outputs or {})
+                self.outputs = _read(metadata.new.outputs or {})
             self._step(metadata)
         elif event.res_op_failed_event is not None:
             self._fail(event.res_op_failed_event.metadata)
@@ -165,6 +167,12 @@ class Listener:
             self.failed[address] = Failure(address=address, error="PermanentError", message=text)
         else:
             self.said.append(text)
+
+
+def _read(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs with their document read, as it is if an earlier version wrote it."""
+    document = outputs.get(DOCUMENT)
+    return {**outputs, DOCUMENT: json.loads(document)} if isinstance(document, str) else dict(outputs)
 
 
 def _op(metadata: "StepEventMetadata") -> str:
