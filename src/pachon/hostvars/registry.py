@@ -44,8 +44,8 @@ OF_GROUPS = (
     "log_host",
     "bastion",
     "admin",
-    "slurm_controller",
     "slurm_accounting",
+    "slurm_controller",
     "slurm_compute",
 )
 """Roles of the hosts in the group of the same name."""
