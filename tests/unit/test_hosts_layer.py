@@ -57,6 +57,8 @@ class FakePlays:
                     }
                     on_line(Result.model_validate({**line, "handler": False, "state": "changed"}))
             on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
+            if verdicts and all(verdict.state in layer_of_hosts.BAD for verdict in verdicts.values()):
+                return "no more hosts left"  # as Ansible does: the plays of other hosts are left out too
         if self.error is not None:
             raise self.error
         return ""
@@ -200,6 +202,15 @@ def test_a_failure_stops_its_host_only_and_leaves_the_role_to_be_settled(layer: 
     assert play(layer) == []
     assert plays.books[-1].variables[ADMIN]["firewall_settle"] is True
     assert layer.pending() == {}
+
+
+def test_roles_that_ansible_left_out_since_others_failed_are_played(layer: SiteHosts, plays: FakePlays) -> None:
+    """The only host of one role fails; hosts of roles after that one must not be left alone."""
+    plays.verdict = lambda role, host: BAD if role == "switch" else GOOD
+    (trouble,) = play(layer)
+    assert trouble.address == f"{ONE.name}/host/one-sw01"
+    assert list(layer.pending()) == ["one-sw01"]
+    assert len(plays.books) == 2
 
 
 def test_a_killed_play_leaves_intents_and_no_receipt(layer: SiteHosts, plays: FakePlays) -> None:

@@ -186,13 +186,16 @@ class SiteHosts:
         playing = _Playing(self, self.lease, todo)
         for name, each in todo.items():
             self.progress(Event(STAGE, self.address(name), "started", f"{len(each)} roles"))
-        said = ""
-        try:
-            said = await ansible.play(self._playbook(todo), run_id=self.lease.run_id, on_line=playing.hear)
-        except RefusedError:
-            raise
-        except PachonError as error:
-            said = str(error)
+        said, left = "", playing.left()
+        while left:
+            try:
+                said = await ansible.play(self._playbook(left), run_id=self.lease.run_id, on_line=playing.hear)
+            except RefusedError:
+                raise
+            except PachonError as error:
+                said = str(error)
+            # Ansible ends all plays when all hosts of one have failed: the others' roles are yet to be played.
+            left = playing.left() if playing.failed_since() else {}
         return playing.finish(said)
 
     def _playbook(self, todo: Mapping[HostName, Sequence[RoleWork]]) -> Playbook:
@@ -238,6 +241,16 @@ class _Playing:
         self._left = {name: {work.role: work for work in works} for name, works in todo.items()}
         self._changed = dict.fromkeys(todo, 0)
         self._trouble: dict[HostName, str] = {}
+        self._failed = 0
+
+    def left(self) -> dict[HostName, list[RoleWork]]:
+        """What is yet to be played on hosts that have not failed."""
+        return {name: list(works.values()) for name, works in self._left.items() if works and name not in self._trouble}
+
+    def failed_since(self) -> bool:
+        """Whether hosts have failed since this was last asked."""
+        before, self._failed = self._failed, len(self._trouble)
+        return self._failed > before
 
     def hear(self, line: Line) -> None:
         """Take in a line of the callback."""
