@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeVar, cast
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
-from pachon.errors import PachonError
 from pachon.store.database import Store
 from pachon.store.lease import require
 from pachon.store.tables import steps
@@ -72,7 +71,7 @@ class Journal:
         }
 
         def work(connection: Connection) -> int:
-            key = connection.execute(insert(steps).values(**values)).inserted_primary_key
+            key = connection.execute(insert(steps), values).inserted_primary_key
             return int(key[0]) if key is not None else 0
 
         return await self.write(work)
@@ -82,7 +81,7 @@ class Journal:
         values = {"ended_at": datetime.now(UTC), "outcome": outcome, "message": message}
 
         def work(connection: Connection) -> None:
-            connection.execute(update(steps).where(steps.c.id == step).values(**values))
+            connection.execute(update(steps).where(steps.c.id == step), values)
 
         await self.write(work)
 
@@ -109,20 +108,22 @@ class Journal:
             self._commit([job for job in batch if job is not None])
 
     def _commit(self, jobs: list["_Job"]) -> None:
-        answers: list[tuple[_Job, Any]] = []
+        """Settle all of them in one transaction; where one is refused, each in its own."""
         try:
-            with self._store.transaction() as connection:
-                require(connection, self._site, self._token)
-                for job in jobs:
-                    try:
-                        with connection.begin_nested():
-                            answers.append((job, job.work(connection)))
-                    except PachonError as error:
-                        answers.append((job, error))
+            answers = self._answers(jobs)
         except Exception as error:  # whatever it is, it is for the waiting callers
-            answers = [(job, error) for job in jobs]
-        for job, answer in answers:
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._commit([job])
+                return
+            answers = [error] * len(jobs)
+        for job, answer in zip(jobs, answers, strict=True):
             job.settle(answer)
+
+    def _answers(self, jobs: list["_Job"]) -> list[Any]:
+        with self._store.transaction() as connection:
+            require(connection, self._site, self._token)
+            return [job.work(connection) for job in jobs]
 
 
 @dataclass(frozen=True)
