@@ -20,7 +20,7 @@ from pachon.errors import PachonError, UsageError
 from pachon.events import Recorder
 from pachon.ground import Ground, Images
 from pachon.ground import of as ground_of
-from pachon.handover import Handed, Handover
+from pachon.handover import Handed, Handover, host_of, parcel_of_program
 from pachon.layers.hardware import SiteHardware, code_digest
 from pachon.layers.hosts import SiteHosts
 from pachon.model.base import Frozen
@@ -262,8 +262,10 @@ async def _up(run: Run) -> UpReport:
 async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
     """Bring the controllers inside the sites up to date; what fails there is a failure of that site."""
     order = run.order
-    if run.ground.kind == "twin" or places.hardware() or order.definition is None:
+    sites = [site for site in sites if host_of(site.site) is not None]
+    if not sites or run.ground.kind == "twin" or places.hardware() or order.definition is None:
         return ()
+    program = await asyncio.to_thread(parcel_of_program, order.cache)
 
     async def one(site: SiteRun, definition: Path) -> Handed | None:
         handover = Handover(
@@ -275,6 +277,7 @@ async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
             store=run.store,
             images=run.images,
             pulumi=programs.find("pulumi"),
+            program=program,
             run_id=site.lease.run_id,
             progress=run.recorder,
         )

@@ -61,14 +61,16 @@ class Handover:
     store: Store
     images: Mapping[str, Images]
     pulumi: Path
-    """The program, in a folder that bears its version."""
+    """The engine, in a folder that bears its version."""
+    program: tuple[str, Path]
+    """Name and file of the parcel with this program (``parcel_of_program``)."""
     run_id: str
     progress: Progress
 
     @property
     def host(self) -> Host | None:
-        """The site's admin host: the first one that is to exist."""
-        return next((host for host in self.site.active_hosts if GROUP in host.groups), None)
+        """Where the site's controller is."""
+        return host_of(self.site)
 
     @property
     def address(self) -> str:
@@ -84,7 +86,7 @@ class Handover:
         host = self.host
         if host is None:
             return None
-        name, program = await asyncio.to_thread(_program, self.cache)
+        name, program = self.program
         inputs = digest([name, sorted(file.digest for file in self._files()), _text_of(self.definition), host.machine])
         kept = receipt(self.store, self.address)
         if kept is not None and kept.inputs_digest == inputs and not changed:
@@ -183,12 +185,18 @@ printf %s {name} > {HOME}/parcel
         return _packed(dict(_files_of(self.cache / "images" / "records")), scratch / "records.tar.zst")
 
 
+def host_of(site: Site) -> Host | None:
+    """The site's admin host, the first one that is to exist; None if the site has none."""
+    return next((host for host in site.active_hosts if GROUP in host.groups), None)
+
+
 def _packed(contents: Mapping[str, Path], path: Path) -> Path:
     parcel.pack(contents, path)
     return path
 
 
-def _program(cache: Path) -> tuple[str, Path]:
+def parcel_of_program(cache: Path) -> tuple[str, Path]:
+    """Name and file of what every site's controller runs."""
     return parcel.of_program(cache, home=HOME)
 
 

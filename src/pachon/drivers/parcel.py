@@ -57,7 +57,8 @@ def of_program(cache: Path, *, home: str) -> tuple[str, Path]:
 def pack(contents: Contents, parcel: Path) -> None:
     """Pack these files; links are followed."""
     parcel.parent.mkdir(parents=True, exist_ok=True)
-    draft = parcel.with_suffix(f".{os.getpid()}.tar")
+    with tempfile.NamedTemporaryFile(dir=parcel.parent, suffix=".tar", delete=False) as made:
+        draft = Path(made.name)
     try:
         with tarfile.open(draft, "w", dereference=True) as archive:
             for name, path in sorted(contents.items()):
