@@ -111,6 +111,7 @@ def tried(copy: Copy, hosts: Hosts) -> Tried:
         Attempt(source.name, str(target.address), port)
         for source, target, port in product(some, some, ports)
         if source.name != target.name
+        if port.startswith("tcp/") or source.site == target.site  # few: a kernel tells of one refusal a second
     ]
     attempts += [
         Attempt(source.name, management_address(copy, target), port)
