@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(900)]
 
 NAME = "t-fault"
 SOUND, SILENT_BMC, LATE_BMC, LIAR, STRANGER, NO_CABLE, FULL_DISK, DAMAGED = range(1, 9)
+DAMAGED_FLAVOUR = "batch"
+"""Of the machine whose image is damaged, and of no other."""
 SETTINGS = "deploy: {silence_seconds: 45}\n"
 EVERY_FAULT = os.environ.get("PACHON_FAULTS") == "all"
 
@@ -47,9 +49,7 @@ def many() -> Iterator[Rig]:
     """Eight machines, seven of them with a fault, on a lab that stands; the image of the eighth is damaged."""
     with rig(NAME) as made:
         making.small(made.definition, name=NAME, network="198.19.84", containers=8, settings=SETTINGS)
-        making.alter_host(made.definition, making.host(NAME, DAMAGED), flavour="switch")
-        with (made.definition / "sites" / "here" / "nics.csv").open("a") as table:
-            table.write(f"{serial(DAMAGED)},swp1,52:54:00:54:02:08,10\n")
+        making.alter_host(made.definition, making.host(NAME, DAMAGED), flavour=DAMAGED_FLAVOUR)
         made.settings["PACHON_CACHE"] = str(damaged_cache(made.top / "cache"))
         made.pachon("lab", "up")
         bmc_faults.put(
@@ -67,8 +67,8 @@ def many() -> Iterator[Rig]:
 
 
 def damaged_cache(folder: Path) -> Path:
-    """A cache like the real one, but for the image of switches, in which some bytes are wrong."""
-    image = bake.ensure("switch", cache=places.cache()).root.path
+    """A cache like the real one, but for one flavour's image, in which some bytes are wrong."""
+    image = bake.ensure(DAMAGED_FLAVOUR, cache=places.cache()).root.path
     for real in (places.cache(), places.cache() / "images"):
         own = folder / real.relative_to(places.cache())
         own.mkdir()
@@ -84,7 +84,7 @@ def damaged_cache(folder: Path) -> Path:
 
 def mend(cache: Path) -> None:
     """Put the true image into the damaged cache."""
-    image = bake.ensure("switch", cache=places.cache()).root.path
+    image = bake.ensure(DAMAGED_FLAVOUR, cache=places.cache()).root.path
     (cache / "images" / image.name).write_bytes(image.read_bytes())
 
 

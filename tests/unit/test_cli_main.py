@@ -89,6 +89,7 @@ def test_interrupt_ends_with_130_and_one_line(
 def test_real_interrupt_of_the_process_shows_no_trace() -> None:
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in whatever runs in the background
         "from pachon.cli import main, frame\n"
         "frame.Call.facility = lambda call: (print('ready', flush=True), signal.pause())\n"
         "sys.argv = ['pachon', 'host', 'list']\n"

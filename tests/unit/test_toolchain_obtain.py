@@ -32,8 +32,8 @@ list) echo "go: downloading example.org/m v1.0.0" >&2; printf 'example.org/m\\ne
 build)
     echo "$$ $GOFLAGS $GOTOOLCHAIN ${{CANARY:-clean}}" >> {log}
     echo example.org/m >&2
-    [ {seconds} -lt 100 ] || exec sleep {seconds}
-    sleep {seconds}
+    [ {seconds} -eq 0 ] || exec sleep {seconds}
+    while [ -e {hold} ]; do sleep 0.05; done
     while [ "$1" != -o ]; do shift; done
     printf '#!/bin/sh\\necho v1.2.3\\n' > "$2"; chmod +x "$2" ;;
 esac
@@ -58,13 +58,15 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.cache = folder / "cache"
         self.log = folder / "builds.log"
+        self.hold = folder / "hold"
+        """While this file is there, a build goes on."""
         self.bin = folder / "bin"
         self.bin.mkdir()
         self.put_go()
 
     def put_go(self, *, go_version: str = "go1.99.0", seconds: int = 0) -> None:
         go = self.bin / "go"
-        go.write_text(FAKE_GO.format(go_version=go_version, log=self.log, seconds=seconds))
+        go.write_text(FAKE_GO.format(go_version=go_version, log=self.log, seconds=seconds, hold=self.hold))
         go.chmod(0o755)
 
     @property
@@ -166,7 +168,7 @@ def test_a_go_that_is_too_old_is_replaced_by_the_one_from_pypi(
 ) -> None:
     machine.put_go(go_version="go1.19.8")
     newer = Machine.__new__(Machine)
-    newer.bin, newer.log = tmp_path / "wheel" / "go" / "bin", machine.log
+    newer.bin, newer.log, newer.hold = tmp_path / "wheel" / "go" / "bin", machine.log, machine.hold
     newer.bin.mkdir(parents=True)
     newer.put_go()
     (newer.bin / "go").chmod(0o644)  # as a wheel may leave it
@@ -217,14 +219,18 @@ def runs(pid: int) -> bool:
 
 
 def test_two_at_once_build_it_once_and_the_second_says_that_it_waits(machine: Machine) -> None:
-    machine.put_go(seconds=2)
+    machine.put_go()
+    machine.hold.touch()
     first = another(machine)
     wait_for_builds(machine, 1)
     second = another(machine)
+    assert second.stdout is not None
+    waits = second.stdout.readline()
+    machine.hold.unlink()
     said = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert len(machine.builds) == 1
     assert "origin modules" in said[0]
-    assert f"process {first.pid} is at it" in said[1]
+    assert f"process {first.pid} is at it" in waits
     assert "origin cache" in said[1]
 
 
