@@ -10,7 +10,14 @@ from pachon.model.facility import Facility, Host, Machine
 from tests.e2e import making, watching
 from tests.e2e.rig import Done, Rig, rig
 
-FILES = ("test_up_lab.py", "test_isolation.py", "test_slurm.py", "test_campaign.py", "test_down_lab.py")
+FILES = (
+    "test_up_lab.py",
+    "test_isolation.py",
+    "test_slurm.py",
+    "test_site_controller.py",
+    "test_campaign.py",
+    "test_down_lab.py",
+)
 """Files whose tests share the lab, in the order in which they may: what is as it came up, what is tried, what is broken
 and mended, what is left at the end."""
 NAME = "t-copy"

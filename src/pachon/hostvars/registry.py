@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from pachon.hostvars import (
+    admin,
     bastion,
     certificates,
     dns,
@@ -54,6 +55,7 @@ ROLES = (*EVERY_HOST, *OF_GROUPS)
 
 ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingProxyType(
     {
+        "admin": admin.arguments,
         "bastion": bastion.arguments,
         "certificates": certificates.arguments,
         "dns": dns.arguments,
