@@ -80,7 +80,8 @@ def test_status_follows_from_the_tests_that_are_there(services: dict[str, Servic
 
 
 def test_status_table_has_a_row_for_each_service_and_counts_what_works(services: dict[str, Service]) -> None:
-    catalogue_with_proof = {**services, "provisioning": proven(services, "tests/x.py::test_x")}
+    bare = {name: service.model_copy(update={"proof": ()}) for name, service in services.items()}
+    catalogue_with_proof = {**bare, "provisioning": proven(services, "tests/x.py::test_x")}
     table = status.status_table(catalogue_with_proof, exists=lambda name: True)
     assert table.startswith("1 of 40 services work")
     assert table.count("\n| ") == FORTY + 2
