@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pachon import places
 from pachon.drivers import parcel
 from pachon.handover import HOME, WRAPPER
 
@@ -27,7 +28,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_program_runs_from_its_parcel_alone(unpacked: Path, tmp_path: Path) -> None:
-    facility = Path(parcel.places.CHECKOUT / "inventory" / "facilities" / "lab")
+    facility = Path(places.CHECKOUT / "inventory" / "facilities" / "lab")
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PACHON_HARDWARE": "racks"}
     done = subprocess.run(
         [str(unpacked / ".venv" / "bin" / "pachon"), "check", str(facility)],
@@ -54,7 +55,7 @@ def test_the_parcel_holds_no_tool_of_developers_and_nothing_of_this_machine(unpa
     library = unpacked / parcel.LIBRARY
     assert not [name for name in ("mypy", "ruff", "hypothesis", "ansiblelint") if (library / name).exists()]
     assert not list(unpacked.rglob("*.egg-link"))
-    assert str(parcel.places.CHECKOUT) not in (library / "pachon.pth").read_text()
+    assert str(places.CHECKOUT) not in (library / "pachon.pth").read_text()
 
 
 def test_a_parcel_is_made_once_and_anew_when_what_is_in_it_changed(tmp_path: Path) -> None:
