@@ -185,7 +185,7 @@ class SiteHosts:
         await asyncio.to_thread(intend, self.store, self.lease, [work.address for work in works])
         playing = _Playing(self, self.lease, todo)
         for name, each in todo.items():
-            self.progress(Event(STAGE, self.address(name), "started", f"{len(each)} roles"))
+            self.progress(Event(STAGE, self.address(name), "started", _counted(len(each), "role")))
         said, left = "", playing.left()
         while left:
             try:
@@ -310,6 +310,10 @@ class _Playing:
             cure = f"mend what is named, then 'pachon up'; plays and settings are in {self._layer.state / 'ansible'}"
             failed.append(Trouble(address=address, error=why, cure=cure))
         return failed
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _bare(task: str) -> str:
