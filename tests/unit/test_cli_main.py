@@ -24,13 +24,14 @@ HEAVY = {"aiohttp", "ansible", "asyncssh", "paramiko", "pulumi", "pydantic", "ri
 
 
 def commands(noun: str) -> Iterator[tuple[str, Any]]:
-    """Every command of a noun with its full name."""
-    command = main.load_command(noun)
-    if isinstance(command, TyperGroup):
-        for name, part in command.commands.items():
-            yield f"{noun} {name}", part
-    else:
-        yield noun, command
+    """Every command of a noun, and of the nouns within it, with its full name."""
+    ahead = [(noun, main.load_command(noun))]
+    while ahead:
+        name, command = ahead.pop(0)
+        if isinstance(command, TyperGroup):
+            ahead += [(f"{name} {own}", part) for own, part in command.commands.items()]
+        else:
+            yield name, command
 
 
 @pytest.mark.parametrize("noun", main.NOUNS)
