@@ -14,7 +14,7 @@ from pachon.progress import Event, Progress, silent
 
 GATHER_SECONDS = 1.0
 """So long is waited for a further host to stand, before those that do are played."""
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 """So long, while most hosts are still to come: deploys want the processor, and few plays cost less than many."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,15 @@ def test_the_reason_of_a_task_with_secrets_is_not_told(tmp_path: Path) -> None:
     assert ended.verdicts[HERE].state == "failed"
     assert "never-to-be-seen" not in str(told)
     assert not any("never-to-be-seen" in path.read_text() for path in (tmp_path / "work").glob("*.*"))
+
+
+def test_a_role_of_which_all_is_left_out_ends_without_a_verdict(tmp_path: Path) -> None:
+    plan = book(tmp_path, Part(role="tagged", hosts=(HERE,), host_only=False))
+    tasks = tmp_path / "roles" / "tagged" / "tasks" / "main.yml"
+    tasks.parent.mkdir(parents=True)
+    tasks.write_text("- name: Fail\n  ansible.builtin.fail:\n  tags: [settle]\n")
+    told = played(replace(plan, skipped_tags=("settle",)))
+    assert [line.verdicts for line in told if isinstance(line, Ended)] == [{}]
 
 
 def test_of_a_role_that_ansible_cannot_read_its_words_are_kept(tmp_path: Path) -> None:

@@ -36,16 +36,17 @@ class FakePlays:
         self.books: list[Playbook] = []
         self.verdict: Callable[[str, str], Verdict | None] = lambda role, host: GOOD
         self.error: PermanentError | None = None
+        self.dies = False
 
     async def play(self, book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
         """Tell what was asked for."""
         self.books.append(book)
         lost: set[str] = set()
-        for part in book.parts:
+        for part in [] if self.dies else book.parts:
             on_line(PlayBegan(kind="play", play=part.name))
             told = {host: self.verdict(part.role, host) for host in part.hosts if host not in lost}
             verdicts = {host: verdict for host, verdict in told.items() if verdict is not None}
-            lost |= {host for host, verdict in told.items() if verdict is None or verdict.state in layer_of_hosts.BAD}
+            lost |= {host for host, verdict in verdicts.items() if verdict.state in layer_of_hosts.BAD}
             for host, verdict in verdicts.items():
                 if verdict.changed:
                     line = {
@@ -200,6 +201,7 @@ def test_a_failure_stops_its_host_only_and_leaves_the_role_to_be_settled(layer: 
     assert all(work.settle for work in left[ADMIN])
     plays.verdict = lambda role, host: GOOD
     assert play(layer) == []
+    assert [book.skipped_tags for book in plays.books] == [("settle",), ()]
     assert plays.books[-1].variables[ADMIN]["firewall_settle"] is True
     assert layer.pending() == {}
 
@@ -230,8 +232,14 @@ def test_a_killed_play_leaves_intents_and_no_receipt(layer: SiteHosts, plays: Fa
     assert all(work.settle and work.verb == "update" for work in left[ADMIN])
 
 
+def test_a_role_without_a_task_for_the_host_is_played_well(layer: SiteHosts, plays: FakePlays) -> None:
+    plays.verdict = lambda role, host: None if role == "base" else GOOD
+    assert play(layer) == []
+    assert layer.pending() == {}
+
+
 def test_hosts_that_ansible_lost_are_told_with_its_last_words(layer: SiteHosts, plays: FakePlays) -> None:
-    plays.verdict = lambda role, host: None
+    plays.dies = True
     plays.error = PermanentError("ansible-playbook ended with status 1: no role 'x'")
     troubles = play(layer, STORAGE)
     assert len(troubles) == 1

@@ -68,6 +68,7 @@ def test_an_interrupted_play_is_taken_up(role: str) -> None:
     first = tasks(role, "host.yml")[0]
     assert first["name"] == "Take up what an interrupted play left"
     assert (first["changed_when"], first["when"], first["notify"]) == (f"{role}_settle", f"{role}_settle", settle)
+    assert first["tags"] == ["settle"], "pachon leaves the task out where nothing is to be taken up"
     assert load(ROLES / role / "defaults" / "main.yml")[f"{role}_settle"] is False
 
 

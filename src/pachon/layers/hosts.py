@@ -27,6 +27,11 @@ from pachon.store.receipts import Receipt, drop_receipts, intend, prove, receipt
 
 STAGE = "hosts"
 BAD = ("failed", "unreachable")
+SETTLE = "settle"
+"""Tag of the tasks that have handlers run which an interrupted play left; each is a task less where none did."""
+
+
+NO_TASK = Verdict(state="ok", changed=0, task="", message="")
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,9 @@ class SiteHosts:
         said, left = "", playing.left()
         while left:
             try:
-                said = await ansible.play(self._playbook(left), run_id=self.lease.run_id, on_line=playing.hear)
+                book = self._playbook(left)
+                playing.hosts_of_play = {part.name: part.hosts for part in book.parts}
+                said = await ansible.play(book, run_id=self.lease.run_id, on_line=playing.hear)
             except RefusedError:
                 raise
             except PachonError as error:
@@ -217,6 +224,7 @@ class SiteHosts:
                 if (role, host_only) in hosts_of
             ),
             variables=variables,
+            skipped_tags=() if any(work.settle for works in todo.values() for work in works) else (SETTLE,),
         )
 
 
@@ -242,6 +250,7 @@ class _Playing:
         self._changed = dict.fromkeys(todo, 0)
         self._trouble: dict[HostName, str] = {}
         self._failed = 0
+        self.hosts_of_play: dict[str, tuple[HostName, ...]] = {}
 
     def left(self) -> dict[HostName, list[RoleWork]]:
         """What is yet to be played on hosts that have not failed."""
@@ -256,8 +265,8 @@ class _Playing:
         """Take in a line of the callback."""
         match line:
             case PlayBegan(play=play):
-                for name in self._todo:
-                    if self._role(play) in self._left[name] and name not in self._trouble:
+                for name in self.hosts_of_play.get(play, ()):
+                    if name not in self._trouble:
                         self._tell(name, self._role(play))
             case Result(state="changed"):
                 what = "handler " if line.handler else ""
@@ -265,7 +274,7 @@ class _Playing:
             case Result():
                 pass  # told with the verdict
             case Ended(play=play, verdicts=verdicts):
-                self._end(self._role(play), verdicts)
+                self._end(play, verdicts)
 
     @staticmethod
     def _role(play: str) -> str:
@@ -275,11 +284,11 @@ class _Playing:
         done = 1 - len(self._left[name]) / max(1, len(self._todo[name]))
         self._layer.progress(Event(STAGE, self._layer.address(name), "moving", message, fraction=round(done, 2)))
 
-    def _end(self, role: str, verdicts: Mapping[str, Verdict]) -> None:
-        good: dict[str, str] = {}
-        for name, verdict in verdicts.items():
-            work = self._left.get(name, {}).get(role)
-            if work is None:
+    def _end(self, play: str, verdicts: Mapping[str, Verdict]) -> None:
+        role, good = self._role(play), dict[str, str]()
+        for name in self.hosts_of_play.get(play, ()):
+            work, verdict = self._left[name].get(role), verdicts.get(name, NO_TASK)
+            if work is None or name in self._trouble:
                 continue
             if verdict.state in BAD:
                 self._trouble[name] = f"role {role}: {_bare(verdict.task)}: {verdict.message}"

@@ -50,7 +50,7 @@ class Ended(Frozen):
     kind: Literal["ended"]
     play: str
     verdicts: dict[str, Verdict]
-    """By host; hosts that an earlier play had lost are missing."""
+    """By host; missing are those that an earlier play had lost, and those for which there was no task at all."""
 
 
 Line = PlayBegan | Result | Ended

@@ -72,6 +72,8 @@ class Playbook:
     """By host. No secret is among them: roles read secrets by name."""
     roles: Path = settings.ROLES
     """Folder of the roles."""
+    skipped_tags: tuple[str, ...] = ()
+    """Tasks with one of these tags are left out."""
 
 
 async def play(book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
@@ -93,16 +95,9 @@ async def play(book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) 
             words.append(text.strip())
             del words[:-KEPT_LINES]
 
-    argv = [
-        *GENTLY,
-        sys.executable,
-        "-m",
-        "ansible",
-        "playbook",
-        "-i",
-        str(book.work / "inventory.yml"),
-        str(_plays(book)),
-    ]
+    argv = [*GENTLY, sys.executable, "-m", "ansible", "playbook", "-i", str(book.work / "inventory.yml")]
+    argv += [f"--skip-tags={','.join(book.skipped_tags)}"] if book.skipped_tags else []
+    argv += [str(_plays(book))]
     variables = {**settings.environment(book.work), **run_group.marked(run_id), run_group.PART_MARKER: mark}
     try:
         done = await program.run(
