@@ -13,8 +13,12 @@ STRATEGIES = ("mitogen_linear", "linear")
 CONNECT_SECONDS = 180
 """A host that was booted a moment ago beside twenty others, or has an emulated processor, takes long to let us in."""
 FORKS = 24
-CONNECTION = {"mitogen_ssh_keepalive_interval": 10, "mitogen_ssh_keepalive_count": 6}
-"""Variables of every host: one that dies in the middle of a play is given up after a minute."""
+CONNECTION = {
+    "mitogen_ssh_compression": False,
+    "mitogen_ssh_keepalive_count": 6,
+    "mitogen_ssh_keepalive_interval": 10,
+}
+"""Variables of every host: a site's network is fast, and who dies in the middle of a play is given up in a minute."""
 PLUGINS = CHECKOUT / "playbooks" / "plugins"
 ROLES = CHECKOUT / "playbooks" / "roles"
 
