@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from infra.lab import instance
+from pachon.errors import ExitCode
 from tests.e2e.shipped import Copy
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
@@ -33,18 +34,19 @@ def at(copy: Copy, group: str) -> str:
     return next(host.name for host in copy.facility.site(SITE).active_hosts if group in host.groups)
 
 
-def own(copy: Copy, *words: str) -> Any:
+def own(copy: Copy, *words: str, status: int = 0) -> Any:
     """What the site's own controller answers."""
-    said = on_the_floor(copy, at(copy, "admin"), "sudo", "pachon", "--json", "--site", SITE, *words)
-    return json.loads(said)
+    argv = ("sudo", "pachon", "--json", "--site", SITE, *words)
+    return json.loads(on_the_floor(copy, at(copy, "admin"), *argv, status=status))
 
 
 def test_a_site_that_is_cut_off_knows_how_it_is(cut: Copy) -> None:
-    found = own(cut, "status", "--wait", "60")
+    found = own(cut, "status", "--wait", "60", status=ExitCode.DEGRADED)
     (site,) = found["sites"]
     wanted = {host.name for host in cut.facility.site(SITE).active_hosts}
     assert {host["name"] for host in site["hosts"] if host["up"]} == wanted
     assert {host["power"] for host in site["hosts"] if host["defined"] == "active"} == {"on"}
+    assert [each for each in found["degraded"] if "link" not in each and "boot service" not in each] == []
 
 
 def test_its_own_controller_verifies_hosts_and_asks_machines(cut: Copy) -> None:

@@ -48,7 +48,7 @@ def test_up_again_at_once_changes_nothing_says_why_and_starts_no_engine(copy: Co
     with watching.Watch(copy.rig.state) as watch:
         report = copy.rig.ask("up")
     assert (report["changed"], report["changes"], report["failures"]) == (False, {}, [])
-    assert "nothing changed: definition, images and program are those of the last run" in report["why"]
+    assert "nothing changed: definition, images, roles and program are those of the last run" in report["why"]
     assert watch.shown(f"file://{copy.rig.state}/pulumi") == []
     assert _steps(copy) == steps
 

@@ -5,14 +5,18 @@ Everything of it lies in ``<state>/lab/twin``; it needs no right and touches no 
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from subprocess import Popen
 
 from pydantic import ValidationError
 
@@ -109,17 +113,30 @@ def _up(facility: Facility, state: Path, progress: Progress) -> None:
         return
     if living:
         _stop(state)
-    wanted = _with_free_ports(wanted)
+    with _ports_in_hand():
+        process = _start(facility, state, _with_free_ports(wanted))
+    process.returncode = 0  # it lives on without us: no warning about that when this object goes
+    progress(Event(STAGE, facility.name, "done", f"{len(facility.machines)} twin machines stand on loopback"))
+
+
+@contextlib.contextmanager
+def _ports_in_hand() -> Iterator[None]:
+    """While this holds no other twin of ours picks ports: between the look at one and its use another could take it."""
+    with (Path(tempfile.gettempdir()) / f"pachon-twin-{os.getuid()}.lock").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _start(facility: Facility, state: Path, wanted: TwinConfig) -> Popen[bytes]:
+    """The process that stands for the facility, listening."""
     _forget_strangers(facility, state)
     path = config_path(state)
     new = path.with_suffix(".new")
     new.write_text(wanted.model_dump_json())
     new.replace(path)
-    process = launch.start(
+    return launch.start(
         "infra.lab.twin.process", path, log=path.with_suffix(".log"), timeout=timedelta(seconds=START_SECONDS)
     )
-    process.returncode = 0  # it lives on without us: no warning about that when this object goes
-    progress(Event(STAGE, facility.name, "done", f"{len(facility.machines)} twin machines stand on loopback"))
 
 
 def _wanted(facility: Facility, state: Path, known: TwinConfig | None) -> TwinConfig:

@@ -51,7 +51,7 @@ class Budgets(_Document):
     boot_tries: int = 2
     """How often a machine that falls silent, in its deploy or after it, is booted before it has failed."""
     program_seconds: float = 60.0
-    adoption_seconds: float = 5.0
+    adoption_seconds: float = 20.0
     """How long a host that should be up is given to show its stamp before it is looked at more closely."""
 
 
