@@ -26,6 +26,8 @@ _LABS_SHARES = 4 * _SHARES
 """All labs together: otherwise twenty machines that boot get as much as one process of the controller does."""
 _BMC_SHARES = 16 * _SHARES
 """A real BMC has a processor of its own; beside twenty machines that boot, ours is still to answer in time."""
+_EMULATED_SHARES = 48 * _SHARES
+"""A machine whose processor is emulated is ten times slower than its neighbours: everything waits for it at the end."""
 _KILL_SECONDS = 20.0
 
 
@@ -192,9 +194,9 @@ def link(facility: str, name: str) -> Group:
     return Group(f"{facility}/link-{name}")
 
 
-def keeper(facility: str, serial: str) -> Group:
-    """The process that keeps a machine running."""
-    return Group(f"{facility}/{serial}/keeper")
+def keeper(facility: str, serial: str, *, emulated: bool = False) -> Group:
+    """The process that keeps a machine running, which may be one with an emulated processor."""
+    return Group(f"{facility}/{serial}/keeper", shares=_EMULATED_SHARES if emulated else _SHARES)
 
 
 def power(facility: str, serial: str) -> Group:

@@ -277,7 +277,7 @@ def main(folder: Path, report: int) -> int:
 
     try:
         machine = spec.load(folder)
-        cgroups.keeper(machine.facility, machine.serial).join()
+        cgroups.keeper(machine.facility, machine.serial, emulated=machine.kind == "firmware").join()
         if not alive.hold(folder / LOCK_FILE):
             tell("on")
             return 0

@@ -1,4 +1,4 @@
-"""Configures a site's hosts while its stacks still run: as they come to stand, many together, one play at a time.
+"""Configures a site's hosts while its stacks still run: as they come to stand, many together.
 
 So one slow machine does not hold up the others. Whoever runs the stacks says which hosts stand, or lets it hear that
 from the events of the stacks.
@@ -16,6 +16,8 @@ GATHER_SECONDS = 1.0
 """So long is waited for a further host to stand, before those that do are played."""
 PATIENCE_SECONDS = 120.0
 """So long, while most hosts are still to come: deploys want the processor, and few plays cost less than many."""
+LANES = 2
+"""Plays at a site at the same time: who comes late need not wait until the many are through."""
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Configuring:
     _ready: list[HostName] = field(default_factory=list)
     _more: asyncio.Event = field(default_factory=asyncio.Event)
     _stood: asyncio.Event = field(default_factory=asyncio.Event)
+    _choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _closed: bool = False
     _ended: bool = False
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -93,8 +96,15 @@ class Configuring:
         Raises:
             RefusedError: a later writer has taken the site's lease.
         """
-        while batch := await self._batch():
-            self.troubles += await self.layer.play(batch)
+        await asyncio.gather(*(self._lane(number) for number in range(LANES)))
+
+    async def _lane(self, number: int) -> None:
+        while batch := await self._next():
+            self.troubles += await self.layer.play(batch, lane=number)
+
+    async def _next(self) -> list[HostName]:
+        async with self._choosing:
+            return await self._batch()
 
     async def _batch(self) -> list[HostName]:
         """The next hosts that stand, in the definition's order; none when all is done."""

@@ -22,7 +22,7 @@ class FakeLayer:
         self.batches: list[list[str]] = []
         self.site = SimpleNamespace(active_hosts=[SimpleNamespace(name=name) for name in NAMES])
 
-    async def play(self, names: Sequence[str]) -> list[Trouble]:
+    async def play(self, names: Sequence[str], *, lane: int) -> list[Trouble]:
         """One batch."""
         self.batches.append(list(names))
         return [Trouble(address=f"one/host/{name}", error="x", cure="y") for name in names if name == "adm"]

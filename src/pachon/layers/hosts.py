@@ -176,8 +176,10 @@ class SiteHosts:
         if gone := [address for address in known if "/role/" in address and address not in wanted]:
             drop_receipts(self.store, gone)
 
-    async def play(self, names: Sequence[HostName]) -> list[Trouble]:
+    async def play(self, names: Sequence[HostName], *, lane: int = 0) -> list[Trouble]:
         """What failed on these hosts, once all that is to be played on them was played.
+
+        Of two plays at the same time each has another ``lane``.
 
         Raises:
             RefusedError: a later writer has taken the site's lease.
@@ -194,7 +196,7 @@ class SiteHosts:
         said, left = "", playing.left()
         while left:
             try:
-                book = self._playbook(left)
+                book = self._playbook(left, lane)
                 playing.hosts_of_play = {part.name: part.hosts for part in book.parts}
                 said = await ansible.play(book, run_id=self.lease.run_id, on_line=playing.hear)
             except RefusedError:
@@ -205,7 +207,7 @@ class SiteHosts:
             left = playing.left() if playing.failed_since() else {}
         return playing.finish(said)
 
-    def _playbook(self, todo: Mapping[HostName, Sequence[RoleWork]]) -> Playbook:
+    def _playbook(self, todo: Mapping[HostName, Sequence[RoleWork]], lane: int) -> Playbook:
         by_name = {host.name: host for host in self.site.active_hosts}
         variables = {name: inventory.told(self.facility, by_name[name], self.state) for name in todo}
         hosts_of: dict[tuple[str, bool], list[HostName]] = {}
@@ -216,7 +218,7 @@ class SiteHosts:
                 host_only = has_host_part(work.role) and self._is_baked(by_name[name], work.role)
                 hosts_of.setdefault((work.role, host_only), []).append(name)
         return Playbook(
-            work=self.state / "ansible" / self.site.name,
+            work=self.state / "ansible" / f"{self.site.name}-{lane}",
             parts=tuple(
                 Part(role=role, hosts=tuple(hosts_of[role, host_only]), host_only=host_only)
                 for role in hostvars.ROLES
