@@ -156,8 +156,10 @@ def test_two_twins_stand_side_by_side_on_ports_of_their_own(top: Path) -> None:
     async def script() -> None:
         one, other = facility("t-twina", 1), facility("t-twinb", 1)
         try:
-            await instance.up(one, state=top / "a", progress=silent)
-            await instance.up(other, state=top / "b", progress=silent)
+            await asyncio.gather(
+                instance.up(one, state=top / "a", progress=silent),
+                instance.up(other, state=top / "b", progress=silent),
+            )
             doors = [instance.endpoints(top / name)["198.19.80.1"] for name in ("a", "b")]
             assert doors[0].host == doors[1].host == "127.19.80.1"
             assert doors[0].port != doors[1].port

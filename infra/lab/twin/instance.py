@@ -5,14 +5,11 @@ Everything of it lies in ``<state>/lab/twin``; it needs no right and touches no 
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import secrets
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -25,9 +22,9 @@ from infra.lab.bmc import hardware
 from infra.lab.instance import LabStatus, MachineStatus, SiteStatus
 from infra.lab.twin import machines
 from infra.lab.twin.addresses import loopback
-from infra.lab.twin.process import SiteConfig, TwinConfig, listening, lock_path
+from infra.lab.twin.process import SiteConfig, TwinConfig, lock_path, save
 from pachon.drivers.run_file import Endpoint
-from pachon.errors import PermanentError, TemporaryError
+from pachon.errors import TemporaryError
 from pachon.model.facility import Facility, Site
 from pachon.progress import Event, Progress
 
@@ -113,27 +110,16 @@ def _up(facility: Facility, state: Path, progress: Progress) -> None:
         return
     if living:
         _stop(state)
-    with _ports_in_hand():
-        process = _start(facility, state, _with_free_ports(wanted))
+    process = _start(facility, state, wanted)
     process.returncode = 0  # it lives on without us: no warning about that when this object goes
     progress(Event(STAGE, facility.name, "done", f"{len(facility.machines)} twin machines stand on loopback"))
-
-
-@contextlib.contextmanager
-def _ports_in_hand() -> Iterator[None]:
-    """While this holds no other twin of ours picks ports: between the look at one and its use another could take it."""
-    with (Path(tempfile.gettempdir()) / f"pachon-twin-{os.getuid()}.lock").open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _start(facility: Facility, state: Path, wanted: TwinConfig) -> Popen[bytes]:
     """The process that stands for the facility, listening."""
     _forget_strangers(facility, state)
     path = config_path(state)
-    new = path.with_suffix(".new")
-    new.write_text(wanted.model_dump_json())
-    new.replace(path)
+    save(wanted, path)
     return launch.start(
         "infra.lab.twin.process", path, log=path.with_suffix(".log"), timeout=timedelta(seconds=START_SECONDS)
     )
@@ -165,23 +151,6 @@ def _password(state: Path, site: Site) -> Path:
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(18))
     return path
-
-
-def _with_free_ports(config: TwinConfig) -> TwinConfig:
-    """The same with other ports in the place of those that somebody has."""
-    taken: set[int] = set()
-
-    def free(port: int) -> int:
-        for candidate in (port, 0):
-            with contextlib.suppress(PermanentError), listening(candidate) as listener:
-                found = int(listener.getsockname()[1])
-                if found not in taken:
-                    taken.add(found)
-                    return found
-        raise PermanentError("there is no free port on loopback", cure="end what holds them: ss -ltn")
-
-    sites = tuple(site.model_copy(update={"bmc_port": free(site.bmc_port)}) for site in config.sites)
-    return config.model_copy(update={"sites": sites, "ssh_port": free(config.ssh_port)})
 
 
 def _forget_strangers(facility: Facility, state: Path) -> None:

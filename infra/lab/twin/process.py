@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -52,6 +53,13 @@ class TwinConfig(Frozen):
     ssh_port: int
 
 
+def save(config: TwinConfig, path: Path) -> None:
+    """The file holds this, or what it held before."""
+    new = path.with_suffix(".new")
+    new.write_text(config.model_dump_json())
+    new.replace(path)
+
+
 def lock_path(config_path: Path) -> Path:
     """The file whose lock the process holds while it lives."""
     return config_path.with_suffix(".lock")
@@ -78,8 +86,11 @@ def listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-async def serve(config: TwinConfig, report: int) -> None:
-    """Serve until SIGTERM; "on" is written to ``report`` when everything listens."""
+async def serve(config: TwinConfig, path: Path, report: int) -> None:
+    """Serve until SIGTERM; "on" is written to ``report`` when everything listens.
+
+    Where somebody has a port already another is taken; ``path`` then says which.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -91,12 +102,13 @@ async def serve(config: TwinConfig, report: int) -> None:
         door = SshDoor(hardware, config.folder, serials)
         hardware.when_stopped(door.hang_up)
         stack.push_async_callback(hardware.close)
+        sites: list[SiteConfig] = []
         for site in config.sites:
-            bmcs = serving(
+            bmcs = partial(
+                serving,
                 hardware,
                 config.folder,
                 bind=EVERYWHERE,
-                port=site.bmc_port,
                 device="lo",
                 tls=tls,
                 users={USER: SecretStr(site.password_file.read_text().strip())},
@@ -104,11 +116,20 @@ async def serve(config: TwinConfig, report: int) -> None:
                 # The boot service knows no mapped BMC addresses; it lets the machine itself fetch its medium as well.
                 media_sources={machine.serial: loopback(machine.management_address) for machine in site.machines},
             )
-            await stack.enter_async_context(bmcs)
-        listener = stack.enter_context(listening(config.ssh_port))
+            try:
+                port = await stack.enter_async_context(bmcs(port=site.bmc_port))
+            except PermanentError:
+                port = await stack.enter_async_context(bmcs(port=0))
+            sites.append(site.model_copy(update={"bmc_port": port}))
+        try:
+            listener = stack.enter_context(listening(config.ssh_port))
+        except PermanentError:
+            listener = stack.enter_context(listening(0))
         task = asyncio.create_task(door.serve(listener))
         stack.callback(door.close)
         stack.callback(task.cancel)
+        ssh_port = int(listener.getsockname()[1])
+        save(config.model_copy(update={"sites": tuple(sites), "ssh_port": ssh_port}), path)
         os.write(report, b"on")
         os.close(report)
         await stop.wait()
@@ -125,7 +146,7 @@ def main(config_path: Path, report: int) -> int:
         if not alive.hold(lock_path(config_path)):
             os.write(report, b"on")
             return 0
-        asyncio.run(serve(config, report))
+        asyncio.run(serve(config, config_path, report))
     except (PachonError, OSError, ValueError) as error:
         with contextlib.suppress(OSError):
             os.write(report, f"failed: {error}".encode())
