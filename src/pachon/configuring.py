@@ -16,7 +16,7 @@ GATHER_SECONDS = 1.0
 """So long is waited for a further host to stand, before those that do are played."""
 PATIENCE_SECONDS = 120.0
 """So long, while most hosts are still to come: deploys want the processor, and few plays cost less than many."""
-LANES = 2
+LANES = 3
 """Plays at a site at the same time: who comes late need not wait until the many are through."""
 
 

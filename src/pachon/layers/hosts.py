@@ -179,7 +179,7 @@ class SiteHosts:
     async def play(self, names: Sequence[HostName], *, lane: int = 0) -> list[Trouble]:
         """What failed on these hosts, once all that is to be played on them was played.
 
-        Of two plays at the same time each has another ``lane``.
+        Of several plays at the same time each has another ``lane``.
 
         Raises:
             RefusedError: a later writer has taken the site's lease.
