@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from pachon.hostvars import reaching
-from pachon.model.facility import EnclaveName, Facility, Flow, Host, Site
+from pachon.hostvars.once import once
+from pachon.model.facility import EnclaveName, Facility, Flow, Host, Site, SiteName
 from pachon.model.interfaces import GATEWAY_GROUP, Use, interfaces_of
 
 ANY = "any"
@@ -29,15 +30,19 @@ def arguments(facility: Facility, site: Site, host: Host) -> dict[str, object]:
     """Arguments of the role ``firewall``."""
     gateway = GATEWAY_GROUP in host.groups
     return {
-        "firewall_forward": list(_forward(facility)) if gateway else [],
-        "firewall_input": [*_management(facility, site, host), *_data(facility, site, host)],
+        "firewall_forward": [*_forward(facility)] if gateway else [],
+        "firewall_input": [
+            *_controllers(facility, site, host),
+            *_addressless_users(facility, site.name, host.enclave),
+            *(_data(facility, site.name, host.enclave) if reaching.on_segment(facility, host) else ()),
+        ],
         "firewall_management_nic": site.machine_by_serial[host.machine].boot_nic.name,
         "firewall_origins": _origins(facility, site, host) if gateway else [],
     }
 
 
-def _management(facility: Facility, site: Site, host: Host) -> Iterator[Rule]:
-    """What a host takes on the management segment."""
+def _controllers(facility: Facility, site: Site, host: Host) -> Iterator[Rule]:
+    """What a host takes on the management segment, whatever its enclave."""
     admins = [
         reaching.management_address(facility, each)
         for each in reaching.of_group([site], reaching.ADMIN_GROUP)
@@ -53,29 +58,42 @@ def _management(facility: Facility, site: Site, host: Host) -> Iterator[Rule]:
     if reaching.BASTION_GROUP in host.groups:
         outside = _rule(MANAGEMENT, [], "tcp", [SSH], reason="People from outside the facility.")
         yield outside | {"not_sources": [str(facility.prefix)]}
-    for flow in facility.flows:
-        if flow.target == host.enclave:
-            sources = _addressless(facility, site, flow)
-            for protocol, ports in _ports(flow) if sources else ():
-                yield _rule(MANAGEMENT, sources, protocol, ports, reason=f"Without an address elsewhere: {flow.reason}")
 
 
-def _data(facility: Facility, site: Site, host: Host) -> Iterator[Rule]:
-    """What a host takes on the data network."""
-    if not reaching.on_segment(facility, host):
-        return
-    own = _segments(facility, host.enclave)
-    home = _rule(DATA, own, ANY, [], reason=f"Its own enclave, {host.enclave}.")
-    yield home | {"not_sources": _strangers(facility, host.enclave)}
+@once
+def _addressless_users(facility: Facility, site_name: SiteName, enclave: EnclaveName) -> tuple[Rule, ...]:
+    """What hosts of the enclave take on the management segment by flows."""
+    site = facility.site(site_name)
+    rules: list[Rule] = []
     for flow in facility.flows:
-        if flow.target == host.enclave and flow.source != host.enclave:
+        if flow.target == enclave and (sources := _addressless(facility, site, flow)):
+            reason = f"Without an address elsewhere: {flow.reason}"
+            rules += [_rule(MANAGEMENT, sources, protocol, ports, reason=reason) for protocol, ports in _ports(flow)]
+    return tuple(rules)
+
+
+@once
+def _data(facility: Facility, site_name: SiteName, enclave: EnclaveName) -> tuple[Rule, ...]:
+    """What hosts of the enclave take on the data network."""
+    site = facility.site(site_name)
+    home = _rule(DATA, _segments(facility, enclave), ANY, [], reason=f"Its own enclave, {enclave}.")
+    rules = [home | {"not_sources": _strangers(facility, enclave)}]
+    for flow in facility.flows:
+        if flow.target == enclave and flow.source != enclave:
             sources = _with(_sources(facility, flow), _feet_of_users(facility, flow, site))
-            for protocol, ports in _ports(flow) if sources else ():
-                yield _rule(DATA, sources, protocol, ports, reason=f"From {flow.source}: {flow.reason}")
+            reason = f"From {flow.source}: {flow.reason}"
+            ways = _ports(flow) if sources else []
+            rules += [_rule(DATA, sources, protocol, ports, reason=reason) for protocol, ports in ways]
+    return tuple(rules)
 
 
-def _forward(facility: Facility) -> Iterator[Rule]:
+@once
+def _forward(facility: Facility) -> tuple[Rule, ...]:
     """What gateways pass on: the same on all of them."""
+    return tuple(_forwarded(facility))
+
+
+def _forwarded(facility: Facility) -> Iterator[Rule]:
     for enclave in facility.enclaves:
         own = _segments(facility, enclave.name)
         if len(own) > 1:

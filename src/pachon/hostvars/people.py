@@ -12,8 +12,8 @@ def arguments(facility: Facility, site: Site, host: Host) -> dict[str, object]:
     here = [person for person in facility.people if bastion or host.enclave in person.enclaves]
     return {
         "people_accounts": [_account(person, host) for person in here],
-        "people_automation_from": reaching.automation_comes_from(facility, site),
-        "people_from": [ANYWHERE] if bastion else reaching.people_come_from(facility),
+        "people_automation_from": [*reaching.automation_comes_from(facility, site.name)],
+        "people_from": [ANYWHERE] if bastion else [*reaching.people_come_from(facility)],
     }
 
 

@@ -6,7 +6,8 @@ management segment only.
 
 from collections.abc import Iterable
 
-from pachon.model.facility import Facility, Host, Site
+from pachon.hostvars.once import once
+from pachon.model.facility import Facility, Host, Site, SiteName
 from pachon.model.interfaces import Use, interfaces_of, own_nic
 
 ADMIN_GROUP = "admin"
@@ -37,7 +38,13 @@ def on_segment(facility: Facility, host: Host) -> bool:
 
 def of_group(sites: Iterable[Site], group: str) -> list[Host]:
     """Hosts in the group that are to exist, in the order of the sites."""
-    return [host for site in sites for host in site.active_hosts if group in host.groups]
+    return [host for site in sites for host in of_group_at(site, group)]
+
+
+@once
+def of_group_at(site: Site, group: str) -> tuple[Host, ...]:
+    """Hosts of one site in the group that are to exist."""
+    return tuple(host for host in site.active_hosts if group in host.groups)
 
 
 def own_site_first(facility: Facility, site: Site) -> list[Site]:
@@ -72,20 +79,23 @@ def addresses_of(facility: Facility, host: Host, *, management: bool) -> list[st
     return [str(each.ip) for nic in found if management or nic.use is not Use.MANAGEMENT for each in nic.addresses]
 
 
-def people_come_from(facility: Facility) -> list[str]:
+@once
+def people_come_from(facility: Facility) -> tuple[str, ...]:
     """Addresses of the bastions, and of admin hosts, in all sites."""
     doors = of_group(facility.sites, BASTION_GROUP) + of_group(facility.sites, ADMIN_GROUP)
-    return _once(
+    return _distinct(
         address for host in doors for address in addresses_of(facility, host, management=ADMIN_GROUP in host.groups)
     )
 
 
-def automation_comes_from(facility: Facility, site: Site) -> list[str]:
+@once
+def automation_comes_from(facility: Facility, site_name: SiteName) -> tuple[str, ...]:
     """Addresses of controllers: behind the site's management gateway, beside its boot service, on admin hosts."""
+    site = facility.site(site_name)
     admins = of_group(own_site_first(facility, site), ADMIN_GROUP)
     own = [str(site.management_gateway), str(site.boot_address)]
-    return _once([*own, *(each for host in admins for each in addresses_of(facility, host, management=True))])
+    return _distinct([*own, *(each for host in admins for each in addresses_of(facility, host, management=True))])
 
 
-def _once(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))

@@ -1,6 +1,7 @@
 """What the hosts of a Slurm cluster have to know of one another; each site has one cluster, of the site's name."""
 
-from pachon.model.facility import Facility, Hardware, Host, HostState, Site
+from pachon.hostvars import reaching
+from pachon.model.facility import Facility, Hardware, Host, Site
 
 MUNGE_KEY_BYTES = 96
 STAGING_SECRET = "campaign-rsync"
@@ -16,8 +17,7 @@ def munge_secret(site: Site) -> str:
 
 def address_of(site: Site, group: str) -> str:
     """Address of the site's first host in that group, or nothing where there is none."""
-    active = (host for host in site.hosts if group in host.groups and host.state is HostState.ACTIVE)
-    return next((str(host.address) for host in active), "")
+    return next((str(host.address) for host in reaching.of_group_at(site, group)), "")
 
 
 def shares_cores(facility: Facility) -> bool:

@@ -96,10 +96,11 @@ def gateway_of(site: Site, enclave: EnclaveName) -> Host | None:
 
 def link_by_nic(facility: Facility, site: Site, machine: Machine) -> dict[str, str]:
     """Names of the links that NICs of the machine are plugged into."""
-    known = {link.name for link in facility.links if site.name in link.sites}
-    known -= {switch.name for switch in site.unmanaged_switches}
+    links = {link.name for link in facility.links if site.name in link.sites}
     cables = site.cables_by_machine.get(machine.serial, ())
-    return {cable.nic: cable.switch for cable in cables if cable.switch in known}
+    plugged = {cable.nic: cable.switch for cable in cables if cable.switch in links}
+    switches = {switch.name for switch in site.unmanaged_switches} if plugged else set()
+    return {nic: name for nic, name in plugged.items() if name not in switches}
 
 
 def _on_segment(site: Site, host: Host, enclave: EnclaveName) -> tuple[IPv4Interface, ...]:
