@@ -13,7 +13,10 @@ from pachon.places import CHECKOUT
 
 ROLES = CHECKOUT / "playbooks" / "roles"
 SMALL = Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small"
-LAB = definition.load(definition.find("lab"))
+LAB, RUBIN = (definition.load(definition.find(name)) for name in ("lab", "rubin"))
+OF_RUBIN = {(host.site, host.enclave, host.groups): host for host in reversed(RUBIN.hosts)}
+"""The first host of each kind at each site."""
+HOSTS = [(LAB, host) for host in LAB.hosts] + [(RUBIN, host) for host in OF_RUBIN.values()]
 
 
 def declared(role: str) -> set[str]:
@@ -35,9 +38,9 @@ def test_registry_names_only_roles_that_there_are() -> None:
 
 @pytest.mark.parametrize("role", sorted(ARGUMENTS))
 def test_arguments_of_a_role_are_declared_by_it_and_plain_json(role: str) -> None:
-    for host in LAB.hosts:
+    for facility, host in HOSTS:
         if role in hostvars.roles_of(host):
-            told = hostvars.of_role(LAB, host, role)
+            told = hostvars.of_role(facility, host, role)
             assert all(key.startswith(f"{role}_") for key in told)
             assert set(told) <= declared(role)
             assert json.loads(json.dumps(told)) == told
@@ -46,15 +49,34 @@ def test_arguments_of_a_role_are_declared_by_it_and_plain_json(role: str) -> Non
 
 @pytest.mark.parametrize("role", sorted(set(hostvars.ROLES) & {path.name for path in ROLES.iterdir()}))
 def test_arguments_are_what_the_role_takes(role: str) -> None:
-    """Ansible's own check; plays that run only ``host.yml`` of a role leave it out."""
+    """Ansible's own check, of types and of what nobody declared; plays of only ``host.yml`` of a role leave it out."""
     specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())
     options = specs["argument_specs"]["main"].get("options") or {}
     defaults = ROLES / role / "defaults" / "main.yml"
     told = yaml.safe_load(defaults.read_text()) if defaults.exists() else {}
-    for host in LAB.hosts:
+    for facility, host in HOSTS:
         if role in hostvars.roles_of(host):
-            result = ArgumentSpecValidator(options).validate({**(told or {}), **hostvars.of_role(LAB, host, role)})
+            given = {**(told or {}), **hostvars.of_role(facility, host, role)}
+            result = ArgumentSpecValidator(options).validate(given)
             assert result.error_messages == [], host.name
+
+
+def test_arguments_of_another_type_or_that_nobody_declared_would_be_found() -> None:
+    """The check above is one: it complains of both, at the top and inside."""
+    specs = yaml.safe_load((ROLES / "people" / "meta" / "argument_specs.yml").read_text())
+    check = ArgumentSpecValidator(specs["argument_specs"]["main"]["options"])
+    bastion = next(host for host in LAB.hosts if "bastion" in host.groups)
+    given = hostvars.of_role(LAB, bastion, "people")
+    account = {"name": "x", "title": "X", "uid": 1, "sudo": []}
+    assert check.validate({**given, "people_accounts": [account]}).error_messages == []
+    wrongs: tuple[dict[str, object], ...] = (
+        {"people_account": []},
+        {"people_from": {}},
+        {"people_accounts": [{**account, "shell": "/bin/sh"}]},
+        {"people_accounts": [{**account, "uid": "first"}]},
+    )
+    for wrong in wrongs:
+        assert check.validate({**given, **wrong}).error_messages != [], wrong
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if path.is_dir()))
