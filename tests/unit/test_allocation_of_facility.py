@@ -44,7 +44,7 @@ def test_a_second_pool_never_takes_the_machine_that_a_host_of_the_first_is_on(fo
         pool.replace("name: batch", "name: early").replace("one-batch##", "one-early##").replace("count: 2", "count: 1")
     )
     late = pool.replace("count: 2", "count: 1")
-    path.write_text(path.read_text().replace(pool, early.replace("12.130", "12.140") + late))
+    path.write_text(path.read_text().replace(pool, early.replace("12.130", "12.150") + late))
     facility = load(folder, existing={"one-batch01": "M4"})
     found = {host.name: host.machine for host in facility.hosts if host.pool}
     assert found == {"one-early01": "M5", "one-batch01": "M4"}

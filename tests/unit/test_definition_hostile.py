@@ -56,7 +56,7 @@ def test_a_number_of_five_thousand_digits_is_refused_with_its_line(folder: Path)
     text = (folder / SITE).read_text()
     (folder / SITE).write_text(text.replace("count: 2", "count: " + "9" * 5000))
     (said,) = complaints(folder)
-    assert said.startswith(f"{SITE}:47: count is '99999")
+    assert said.startswith(f"{SITE}:52: count is '99999")
     assert len(said) < 200
 
 

@@ -33,8 +33,8 @@ def test_inventory_groups_hosts_by_role_site_and_enclave() -> None:
     listing = ansible(load(SMALL))
     assert hosts(listing, "slurm_compute") == ["one-batch01", "one-batch02"]
     assert hosts(listing, "enclave_backbone") == ["one-stor01"]
-    assert len(hosts(listing, "site_one")) == 5
-    assert {len(hosts(listing, role)) for role in EVERY_HOST} == {5}
+    assert len(hosts(listing, "site_one")) == 6
+    assert {len(hosts(listing, role)) for role in EVERY_HOST} == {6}
 
 
 def test_inventory_tells_each_host_the_arguments_of_its_roles() -> None:

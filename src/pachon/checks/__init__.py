@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pachon.checks import addresses, cabling, connections, fabric, hosts, names, people, storage
+from pachon.checks import addresses, batch, cabling, connections, fabric, hosts, names, people, storage
 from pachon.checks.notes import Note
 from pachon.model.facility import Facility
 from pachon.model.service import Service
@@ -22,6 +22,7 @@ def check(facility: Facility, services: Mapping[str, Service] | None = None) -> 
         *hosts.hosts(facility),
         *fabric.fabric(facility),
         *storage.storage(facility),
+        *batch.batch(facility),
         *connections.links(facility),
         *connections.flows(facility),
         *people.people(facility),
