@@ -26,8 +26,8 @@ _LABS_SHARES = 4 * _SHARES
 """All labs together: otherwise twenty machines that boot get as much as one process of the controller does."""
 _BMC_SHARES = 16 * _SHARES
 """A real BMC has a processor of its own; beside twenty machines that boot, ours is still to answer in time."""
-_EMULATED_SHARES = 48 * _SHARES
-"""A machine whose processor is emulated is ten times slower than its neighbours: everything waits for it at the end."""
+_SETTLED_SHARES = _SHARES // 32
+"""A container that has booted, beside machines that boot and those with an emulated processor, for which all wait."""
 _KILL_SECONDS = 20.0
 
 
@@ -116,9 +116,13 @@ class Group:
         """Where processors are shared out by this hierarchy, see that nobody is starved."""
         labs = next(parent for parent in folder.parents if parent.name == ROOT)
         for group, shares in ((labs, _LABS_SHARES), (folder, self.shares)):
-            path = group / "cpu.shares"
-            if shares != _SHARES and path.exists():
-                path.write_text(str(shares))
+            if shares != _SHARES:
+                _give(group, shares)
+
+    def settle(self, *, settled: bool) -> None:
+        """Let the machine of this group stand back behind those that boot, or be one of them again."""
+        for folder in self._accounts():
+            _give(folder, _SETTLED_SHARES if settled else _SHARES)
 
     def members(self) -> list[int]:
         """Processes in the group and the groups below it."""
@@ -168,6 +172,13 @@ class Group:
                 (hierarchy / ROOT).rmdir()
 
 
+def _give(folder: Path, shares: int) -> None:
+    """These shares of the processors to the group, where this hierarchy shares them out."""
+    path = folder / "cpu.shares"
+    if path.exists():
+        path.write_text(str(shares))
+
+
 def _make(folder: Path) -> None:
     """Make the group and those above it; a group of v1 that has no processors of its own takes nobody in."""
     if not folder.parent.joinpath("cgroup.procs").exists():
@@ -194,9 +205,9 @@ def link(facility: str, name: str) -> Group:
     return Group(f"{facility}/link-{name}")
 
 
-def keeper(facility: str, serial: str, *, emulated: bool = False) -> Group:
-    """The process that keeps a machine running, which may be one with an emulated processor."""
-    return Group(f"{facility}/{serial}/keeper", shares=_EMULATED_SHARES if emulated else _SHARES)
+def keeper(facility: str, serial: str) -> Group:
+    """The process that keeps a machine running."""
+    return Group(f"{facility}/{serial}/keeper")
 
 
 def power(facility: str, serial: str) -> Group:

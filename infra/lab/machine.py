@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,8 @@ REBOOT_STATUS = 133
 """systemd-nspawn's exit status when the guest asks for a reboot."""
 
 _CONSOLE_CHECK_SECONDS = 10.0
+_SETTLE_SECONDS = 20.0
+"""After that a container that was started from its own disk has booted."""
 _SYSTEMD_POWEROFF = signal.SIGRTMIN + 4
 _SYSTEMD_REBOOT = signal.SIGRTMIN + 5
 _COMMANDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -76,6 +79,7 @@ class Keeper:
         self._group = cgroups.power(machine.facility, machine.serial)
         self._monitor: socket.socket | None = None
         self._boots = 0
+        self._settles_at: float | None = None
         self._shutdown_reason = ""
         self._asked_for_reboot = False
         self._bell, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -101,6 +105,9 @@ class Keeper:
         console.turn_over(self._folder)
         choice = boot_source.consume(self._folder)
         self._boots += 1
+        own_disk = self._spec.kind == "container" and choice.source == "Hdd"
+        self._settles_at = time.monotonic() + _SETTLE_SECONDS if own_disk else None
+        cgroups.machine(self._spec.facility, self._spec.serial).settle(settled=False)
         self._shutdown_reason, self._asked_for_reboot = "", False
         console.say(self._folder, f"power on, boot {self._boots}, source {choice.source}")
         if self._spec.kind == "container":
@@ -174,11 +181,18 @@ class Keeper:
         ready, _, _ = select.select(watched, [], [], _CONSOLE_CHECK_SECONDS)
         if not ready:
             console.turn_over(self._folder)
+            self._stand_back()
         if self._bell not in ready:
             return []
         with contextlib.suppress(BlockingIOError):
             return [number for number in os.read(self._bell, 64) if number in _COMMANDS]
         return []
+
+    def _stand_back(self) -> None:
+        """Leave the processors to machines that boot, once this one has."""
+        if self._settles_at is not None and time.monotonic() > self._settles_at:
+            self._settles_at = None
+            cgroups.machine(self._spec.facility, self._spec.serial).settle(settled=True)
 
     def _obey(self, number: int, child: int) -> Outcome | None:
         """Carry out one command; the outcome that it forces, if it does."""
@@ -277,7 +291,7 @@ def main(folder: Path, report: int) -> int:
 
     try:
         machine = spec.load(folder)
-        cgroups.keeper(machine.facility, machine.serial, emulated=machine.kind == "firmware").join()
+        cgroups.keeper(machine.facility, machine.serial).join()
         if not alive.hold(folder / LOCK_FILE):
             tell("on")
             return 0

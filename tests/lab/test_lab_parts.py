@@ -108,6 +108,22 @@ def test_read_only_cgroups_do_not_count() -> None:
     assert cgroups.read_hierarchies("30 24 0:26 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup2 rw") is None
 
 
+def test_a_machine_that_has_booted_stands_back_behind_those_that_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: cgroups.Hierarchies(tmp_path / "unified", (tmp_path / "cpu",)))
+    shares = tmp_path / "cpu" / cgroups.ROOT / "here" / "SN1" / "cpu.shares"
+    machine = cgroups.machine("here", "SN1")
+    machine.settle(settled=True)
+    assert not shares.parent.exists()
+    shares.parent.mkdir(parents=True)
+    shares.write_text("1024")
+    machine.settle(settled=True)
+    assert int(shares.read_text()) < 64
+    machine.settle(settled=False)
+    assert int(shares.read_text()) == 1024
+
+
 def test_partition_table_is_read_as_sfdisk_wrote_it(tmp_path: Path) -> None:
     disk = tmp_path / "disk.img"
     os.truncate(os.open(disk, os.O_CREAT | os.O_RDWR), 64 << 20)
