@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.provider.folder import seed_machine
+from pachon import places
 from pachon.drivers.pulumi import Engine, Stack
 from pachon.drivers.run_file import Budgets
 from pachon.model.facility import (
@@ -166,7 +167,7 @@ class World:
     @property
     def store(self) -> Store:
         """The control store, opened."""
-        return open_store(self.state / "store.db")
+        return open_store(places.store(self.state))
 
     def serial(self, number: int) -> dict[str, Any]:
         """File of a machine."""

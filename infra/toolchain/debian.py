@@ -1,6 +1,7 @@
 """Debian packages from one list: installed by apt only where missing, and without starting a service on this machine.
 
-The policy-rc.d that forbids starting is there only while apt works; one left by a killed run is taken away by the next.
+The policy-rc.d that forbids starting, and the settings by which PostgreSQL makes no database of its own, are there only
+while apt works; those left by a killed run are taken away by the next.
 """
 
 import contextlib
@@ -43,6 +44,7 @@ class Places:
     """Where Debian keeps what we touch; another root in tests."""
 
     policy: Path = Path("/usr/sbin/policy-rc.d")
+    clusters: Path = Path("/etc/postgresql-common/createcluster.d/pachon.conf")
     lists: Path = Path("/var/lib/apt/lists")
     lock: Path = Path("/run/lock/pachon-apt.lock")
     processes: Path = Path("/proc")
@@ -103,7 +105,7 @@ def install(packages: Sequence[Package], *, progress: Progress, places: Places |
 
     with locks.held(places.lock, tell):
         before_packages, before_processes = _installed(), _processes(places.processes)
-        with no_services(places.policy):
+        with no_services(places.policy), no_clusters(places.clusters):
             _install(names, places, tell)
         new = _installed() - before_packages
         return _services_of(new, _processes(places.processes) - before_processes, places.processes)
@@ -137,6 +139,21 @@ def no_services(policy: Path) -> Iterator[None]:
     finally:
         if ours:
             policy.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def no_clusters(settings: Path) -> Iterator[None]:
+    """Inside the block, PostgreSQL makes no cluster of its own, which would start with the machine from then on."""
+    before = [folder for folder in (settings.parent, settings.parent.parent) if not folder.exists()]
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(f"{MARK}\ncreate_main_cluster = false\n", encoding="utf-8")
+    try:
+        yield
+    finally:
+        settings.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the package's by now
+            for folder in before:
+                folder.rmdir()
 
 
 def _apt(*arguments: str, tell: Tell) -> None:

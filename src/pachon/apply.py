@@ -207,7 +207,7 @@ def up(order: Order, progress: Progress) -> UpReport:
     order.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if order.definition is not None:
         known.keep(order.facility, order.definition, order.state)
-    store = open_store(order.state / "store.db")
+    store = open_store(places.store(order.state))
     with ExitStack() as stack:
         stack.callback(store.close)
         leases = {

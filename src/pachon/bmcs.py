@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from pachon import places
 from pachon.drivers.redfish import Bmc, Endpoint, Inventory, Power, Target, inspect_all, quirks_of
 from pachon.errors import MissingError, PachonError
 from pachon.model.base import Frozen
 from pachon.model.facility import Machine, Serial, Site, SiteName
-from pachon.store.database import open_store
+from pachon.store.database import open_if_there
 from pachon.store.machines import machines_of
 
 USERNAME = "pachon"
@@ -65,10 +66,9 @@ def password(state: Path, site: SiteName) -> SecretStr:
 
 def pins(state: Path, site: SiteName) -> dict[Serial, str]:
     """Fingerprints of BMC certificates that were pinned at enrolment."""
-    path = state / "store.db"
-    if not path.is_file():
+    store = open_if_there(places.store(state))
+    if store is None:
         return {}
-    store = open_store(path)
     try:
         return {serial: record.bmc_tls_sha256 for serial, record in machines_of(store, site).items()}
     finally:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Literal
 
+from pachon import places
 from pachon.apply import hardware_of, hosts_of
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
@@ -30,7 +31,7 @@ async def preview(
     ground = ground_of(facility)
     flavours = sorted({host.flavour for site in sites for host in site.active_hosts})
     images = await ground.images(flavours, cache=cache, progress=progress)
-    store = open_store(state / "store.db")
+    store = open_store(places.store(state))
     actions: list[Action] = []
     notes: list[str] = list(ground.lacks)
     stands = await hardware(facility, state)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from pachon import places
 from pachon.errors import UsageError
 from pachon.ground import of as ground_of
 from pachon.model.facility import Facility, Hardware
@@ -67,12 +68,15 @@ def sites_of(state: Path) -> set[str]:
 
 def _take_down(name: str, sites: Iterable[str], *, state: Path, command: str, progress: Progress) -> None:
     listed = sorted(sites)
-    store = open_store(state / "store.db")
-    with ExitStack() as stack:
-        stack.callback(store.close)
-        for site in listed:
-            stack.enter_context(hold(store, site, facility=name, command=command))
-        asyncio.run(_stop(name, listed, state, progress))
+    store = open_store(places.store(state))
+    try:
+        with ExitStack() as stack:
+            for site in listed:
+                stack.enter_context(hold(store, site, facility=name, command=command))
+            asyncio.run(_stop(name, listed, state, progress))
+        store.forget_all()
+    finally:
+        store.close()
     shutil.rmtree(state, ignore_errors=True)
 
 

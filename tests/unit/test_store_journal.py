@@ -1,53 +1,18 @@
 import asyncio
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy
 
-from pachon.errors import PermanentError, RefusedError
+from pachon.errors import RefusedError
 from pachon.model.lifecycle import MachineState
 from pachon.store.allocations import allocate, allocated
-from pachon.store.database import migrate, open_store
+from pachon.store.database import open_store
 from pachon.store.journal import Journal, count_steps, standing
 from pachon.store.lease import Lease, acquire, release
 from pachon.store.machines import enrol_in, forget, machine, machines_of, move_in, way
-from pachon.store.receipts import drop_receipt, put_receipt, receipt
-from pachon.store.tables import HEAD, METADATA
-
-
-def schema(engine: sqlalchemy.Engine) -> dict[str, Any]:
-    inspector = sqlalchemy.inspect(engine)
-    return {
-        table: (
-            [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)],
-            sorted(str(index["name"]) for index in inspector.get_indexes(table)),
-            inspector.get_pk_constraint(table)["constrained_columns"],
-        )
-        for table in sorted(METADATA.tables)
-    }
-
-
-def test_migrations_lead_to_the_tables_that_the_code_knows(tmp_path: Path) -> None:
-    made = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/made.db")
-    METADATA.create_all(made)
-    migrated = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/migrated.db")
-    migrate(migrated)
-    assert schema(migrated) == schema(made)
-    with migrated.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == HEAD
-
-
-def test_a_store_is_private_and_opens_again_and_one_from_the_future_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "store.db"
-    open_store(path).close()
-    assert path.stat().st_mode & 0o777 == 0o600
-    store = open_store(path)
-    with store.transaction() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    store.close()
-    with pytest.raises(PermanentError, match="migration 9999"):
-        open_store(path)
+from pachon.store.receipts import drop_receipt, put_receipt, receipt, receipts_under
 
 
 async def fill(journal: Journal, verbs: list[tuple[str, str]]) -> None:
@@ -62,14 +27,14 @@ async def fill(journal: Journal, verbs: list[tuple[str, str]]) -> None:
         await one(address, verb)
 
 
-def journal_of(path: Path) -> tuple[Journal, Lease]:
-    store = open_store(path)
+def journal_of(where: str) -> tuple[Journal, Lease]:
+    store = open_store(where)
     lease = acquire(store, "base", facility="f", command="c")
     return Journal(store, site="base", run_id=lease.run_id, fencing_token=lease.fencing_token), lease
 
 
-def test_what_may_stand_is_all_but_what_was_deleted_well(tmp_path: Path) -> None:
-    journal, _ = journal_of(tmp_path / "store.db")
+def test_what_may_stand_is_all_but_what_was_deleted_well(where: str) -> None:
+    journal, _ = journal_of(where)
     verbs = [
         ("made", "create"),
         ("begun", "create!"),
@@ -81,7 +46,7 @@ def test_what_may_stand_is_all_but_what_was_deleted_well(tmp_path: Path) -> None
     ]
     asyncio.run(fill(journal, verbs))
     journal.close()
-    store = open_store(tmp_path / "store.db")
+    store = open_store(where)
     assert {entry.address: (entry.verb, entry.outcome) for entry in standing(store, "base")} == {
         "made": ("create", "done"),
         "begun": ("create", None),
@@ -92,9 +57,9 @@ def test_what_may_stand_is_all_but_what_was_deleted_well(tmp_path: Path) -> None
     assert count_steps(store, "base", address="gone") == 2
 
 
-def test_an_intent_of_an_overtaken_writer_is_refused_before_its_effect(tmp_path: Path) -> None:
-    journal, lease = journal_of(tmp_path / "store.db")
-    store = open_store(tmp_path / "store.db")
+def test_an_intent_of_an_overtaken_writer_is_refused_before_its_effect(where: str) -> None:
+    journal, lease = journal_of(where)
+    store = open_store(where)
     release(store, lease, "done")
     acquire(store, "base", facility="f", command="newer")
     with pytest.raises(RefusedError, match="no longer holds the lease"):
@@ -103,8 +68,8 @@ def test_an_intent_of_an_overtaken_writer_is_refused_before_its_effect(tmp_path:
     assert count_steps(store, "base") == 0
 
 
-def test_one_refused_write_does_not_take_its_neighbours_in_the_batch_with_it(tmp_path: Path) -> None:
-    journal, _ = journal_of(tmp_path / "store.db")
+def test_one_refused_write_does_not_take_its_neighbours_in_the_batch_with_it(where: str) -> None:
+    journal, _ = journal_of(where)
 
     async def both() -> list[Any]:
         def refuse(connection: sqlalchemy.Connection) -> None:
@@ -124,8 +89,8 @@ def test_one_refused_write_does_not_take_its_neighbours_in_the_batch_with_it(tmp
     assert step == 1
 
 
-def test_a_machine_goes_through_its_life_by_allowed_steps_only(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "store.db")
+def test_a_machine_goes_through_its_life_by_allowed_steps_only(where: str) -> None:
+    store = open_store(where)
     with store.transaction() as connection:
         enrol_in(connection, "S1", site="base", bmc_tls_sha256="a" * 64)
         move_in(connection, "S1", MachineState.DEPLOYING, address="base/host/x", generation="g")
@@ -142,8 +107,8 @@ def test_a_machine_goes_through_its_life_by_allowed_steps_only(tmp_path: Path) -
     assert machine(store, "S1") is None
 
 
-def test_receipts_and_allocations_come_back_as_they_were_put(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "store.db")
+def test_receipts_and_allocations_come_back_as_they_were_put(where: str) -> None:
+    store = open_store(where)
     for digest in ("one", "two"):
         put_receipt(store, "base/stack/compute", run_id="r", inputs_digest=digest, document={"hosts": 2})
     found = receipt(store, "base/stack/compute")
@@ -154,3 +119,35 @@ def test_receipts_and_allocations_come_back_as_they_were_put(tmp_path: Path) -> 
     allocate(store, "base", pool="batch", machine_by_host={"h1": "S1", "h2": "S2"})
     allocate(store, "base", pool="batch", machine_by_host={"h1": "S1"})
     assert allocated(store, "base") == {"h1": "S1"}
+
+
+def test_what_comes_back_is_what_was_put_whichever_database_it_is(where: str) -> None:
+    store = open_store(where)
+    document = {"ü": [1, 2.5, None, True, "\n\u0000"], "deep": {"empty": {}, "large": 2**60}}
+    put_receipt(store, "base/host/a_b", run_id="r", inputs_digest="1", document=document)
+    put_receipt(store, "Base/host/a_b", run_id="r", inputs_digest="2")
+    put_receipt(store, "base/host/aXb", run_id="r", inputs_digest="3")
+    assert set(receipts_under(store, "base/host/a_")) == {"base/host/a_b"}, "neither letters nor signs are patterns"
+    found = receipt(store, "base/host/a_b")
+    assert found is not None
+    assert found.document == document
+    assert found.at.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - found.at) < timedelta(hours=1), "a moment is kept whatever the zone of a server"
+
+
+def test_what_stands_is_told_in_one_order_by_every_database(where: str) -> None:
+    journal, _ = journal_of(where)
+    asyncio.run(
+        fill(journal, [(address, "create") for address in ("base/b", "base/A", "base/a-1", "base/a", "base/ä")])
+    )
+    asyncio.run(failing(journal))
+    journal.close()
+    store = open_store(where)
+    assert [entry.address for entry in standing(store, "base")] == [
+        *("base/A", "base/a", "base/a-1", "base/b", "base/nul", "base/ä")
+    ]
+
+
+async def failing(journal: Journal) -> None:
+    step = await journal.intend("base/nul", "create", kind="k", generation="g", inputs={})
+    await journal.finish(step, "failed", "an engine said \0 and more")

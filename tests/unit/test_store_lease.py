@@ -3,8 +3,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -13,27 +13,25 @@ from pachon.errors import LeaseHeldError, RefusedError
 from pachon.processes import run_group
 from pachon.processes.holder import proven_dead, started_ticks, this_process
 from pachon.store.database import Store, open_store
-from pachon.store.lease import _first_token, acquire, heartbeat, hold, holder_of, release, require
+from pachon.store.lease import acquire, first_token, heartbeat, hold, holder_of, release, require
 from pachon.store.tables import leases
 
 HOLDER = """
 import sys, time
-from pathlib import Path
 from pachon.store.database import open_store
 from pachon.store.lease import acquire
-lease = acquire(open_store(Path(sys.argv[1])), "base", facility="f", command="pachon up", run_id=sys.argv[2])
+lease = acquire(open_store(sys.argv[1]), "base", facility="f", command="pachon up", run_id=sys.argv[2])
 print(lease.fencing_token, flush=True)
 time.sleep(600)
 """
 
 RACER = """
 import sys
-from pathlib import Path
 from pachon.errors import LeaseHeldError
 from pachon.store.database import open_store
 from pachon.store.lease import acquire
 try:
-    print(acquire(open_store(Path(sys.argv[1])), "base", facility="f", command="race").fencing_token)
+    print(acquire(open_store(sys.argv[1]), "base", facility="f", command="race").fencing_token)
 except LeaseHeldError:
     print("held")
 sys.stdin.read()
@@ -41,26 +39,23 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
+def store(where: str) -> Iterator[Store]:
+    opened = open_store(where)
+    yield opened
+    opened.close()
 
 
-@pytest.fixture
-def store(path: Path) -> Store:
-    return open_store(path)
-
-
-def start_holder(path: Path, run_id: str) -> "subprocess.Popen[str]":
+def start_holder(where: str, run_id: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path), run_id], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", HOLDER, where, run_id], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
     assert process.stdout.readline().strip().isdigit()
     return process
 
 
-def test_a_second_writer_is_told_who_holds_the_site_since_when_and_what_lifts_it(path: Path, store: Store) -> None:
-    holder = start_holder(path, "run-a")
+def test_a_second_writer_is_told_who_holds_the_site_since_when_and_what_lifts_it(where: str, store: Store) -> None:
+    holder = start_holder(where, "run-a")
     try:
         with pytest.raises(LeaseHeldError) as caught:
             acquire(store, "base", facility="f", command="other")
@@ -78,9 +73,9 @@ def test_a_second_writer_is_told_who_holds_the_site_since_when_and_what_lifts_it
 
 
 def test_the_lease_of_a_dead_process_is_taken_over_and_its_token_is_refused_from_then_on(
-    path: Path, store: Store
+    where: str, store: Store
 ) -> None:
-    holder = start_holder(path, "run-b")
+    holder = start_holder(where, "run-b")
     holder.kill()
     holder.wait()
     lease = acquire(store, "base", facility="f", command="next")
@@ -98,14 +93,14 @@ def test_a_store_that_was_lost_gives_no_token_that_hosts_have_seen_the_end_of(st
         assert lease.fencing_token > token
         token = lease.fencing_token
         release(store, lease, "done")
-    later = _first_token(datetime.now(UTC) + timedelta(seconds=3))
+    later = first_token(datetime.now(UTC) + timedelta(seconds=3))
     assert later > token
-    assert _first_token(datetime(2020, 1, 1, tzinfo=UTC)) == 1, "a clock that is far behind still gives a token"
+    assert first_token(datetime(2020, 1, 1, tzinfo=UTC)) == 1, "a clock that is far behind still gives a token"
 
 
-def test_what_a_dead_run_left_running_is_killed_before_the_lease_changes_hands(path: Path, store: Store) -> None:
+def test_what_a_dead_run_left_running_is_killed_before_the_lease_changes_hands(where: str, store: Store) -> None:
     run_id = f"run-left-{os.getpid()}"
-    holder = start_holder(path, run_id)
+    holder = start_holder(where, run_id)
     left = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"],
         env={**os.environ, **run_group.marked(run_id)},
@@ -124,11 +119,9 @@ def test_what_a_dead_run_left_running_is_killed_before_the_lease_changes_hands(p
             process.wait()
 
 
-def test_of_many_that_come_at_once_exactly_one_gets_the_lease(path: Path, store: Store) -> None:
+def test_of_many_that_come_at_once_exactly_one_gets_the_lease(where: str, store: Store) -> None:
     racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", RACER, where], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
     answers = []

@@ -22,6 +22,7 @@ case "$*" in
 *update*) touch {folder}/lists/x_Packages ;;
 *install*)
     cat {folder}/policy-rc.d > {folder}/policy-seen 2>/dev/null
+    cat {folder}/etc/d/pachon.conf > {folder}/clusters-seen 2>/dev/null
     [ -e {folder}/fail ] && {{ rm {folder}/fail; echo "E: no such package" >&2; exit 100; }}
     [ -e {folder}/hang ] && exec sleep 300
     echo "installed thing" >> {folder}/dpkg.txt
@@ -44,7 +45,12 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.policy = folder / "policy-rc.d"
-        self.places = debian.Places(policy=self.policy, lists=folder / "lists", lock=folder / "lock")
+        self.places = debian.Places(
+            policy=self.policy,
+            clusters=folder / "etc" / "d" / "pachon.conf",
+            lists=folder / "lists",
+            lock=folder / "lock",
+        )
         (folder / "bin").mkdir()
         (folder / "lists").mkdir()
         (folder / "lists" / "x_Packages").touch()
@@ -74,6 +80,12 @@ def test_services_are_forbidden_while_apt_works_and_only_then(machine: Machine) 
     assert machine.install() == ()
     assert "exit 101" in machine.read("policy-seen")
     assert not machine.policy.exists()
+
+
+def test_a_database_server_makes_no_cluster_that_starts_with_the_machine(machine: Machine) -> None:
+    machine.install()
+    assert "create_main_cluster = false" in machine.read("clusters-seen")
+    assert not (machine.folder / "etc").exists()
 
 
 def test_the_policy_is_taken_away_when_apt_fails_too(machine: Machine) -> None:

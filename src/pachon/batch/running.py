@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pachon import ground
+from pachon import ground, places
 from pachon.batch import delivery, report
 from pachon.batch.campaign import Campaign, Workplace
 from pachon.batch.expanding import at_places
@@ -61,7 +61,7 @@ async def run(order: Order, progress: Progress) -> CampaignReport:
             "the twin has no operating systems, and so no Slurm",
             cure="'pachon doctor' says what this machine lacks for the real lab",
         )
-    store = open_store(order.state / "store.db")
+    store = open_store(places.store(order.state))
     try:
         name = order.campaign.name
         lease_of = kept.lease_name(name)
@@ -84,7 +84,7 @@ async def run(order: Order, progress: Progress) -> CampaignReport:
 def done_before(order: Order, progress: Progress) -> CampaignReport | None:
     """The report of exactly this campaign, if it is done and all that it delivers is here."""
     campaign, folder = order.campaign, delivery.folder_of(order.state, order.campaign.name)
-    store = open_store(order.state / "store.db")
+    store = open_store(places.store(order.state))
     try:
         row = kept.campaign_of(store, campaign.name)
         if row is None or row.digest != campaign.digest or row.state != "done":
@@ -141,10 +141,10 @@ async def _at_sites(
             await delivery.fetch(campaign, campaign.at(place.site), record.quanta(place.site), work.staging, folder)
         return note
 
-    places = [place for place in campaign.workplaces if campaign.at(place.site)]
-    ended = await asyncio.gather(*(one(place) for place in places), return_exceptions=True)
+    chosen = [place for place in campaign.workplaces if campaign.at(place.site)]
+    ended = await asyncio.gather(*(one(place) for place in chosen), return_exceptions=True)
     notes: dict[str, SiteNote] = {}
-    for place, found in zip(places, ended, strict=True):
+    for place, found in zip(chosen, ended, strict=True):
         if isinstance(found, PachonError):
             note = SiteNote(place.site, "stopped", datetime.now(UTC), found.message)
             record.note(note)

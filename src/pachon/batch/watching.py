@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from pachon import places
 from pachon.batch import delivery
 from pachon.batch.running import kept_campaign
 from pachon.model.base import Frozen
 from pachon.model.campaigns import CampaignRow, QuantumState
 from pachon.store import campaigns as kept
-from pachon.store.database import Store, open_store
+from pachon.store.database import Store, open_if_there
 from pachon.store.lease import holder_of
 
 
@@ -47,10 +48,9 @@ class CampaignSummary(Frozen):
 
 def summaries(state: Path) -> tuple[CampaignSummary, ...]:
     """All campaigns of the facility with this state folder, the latest first."""
-    path = state / "store.db"
-    if not path.is_file():
+    store = open_if_there(places.store(state))
+    if store is None:
         return ()
-    store = open_store(path)
     try:
         return tuple(_summary(store, row, state) for row in kept.campaigns_of(store))
     finally:

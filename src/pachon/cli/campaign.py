@@ -83,7 +83,7 @@ def resume(ctx: typer.Context, name: Name, patience: Patience = 10) -> Answer:
 
     call = Call.of(ctx)
     facility = call.facility()
-    store = open_store(places.state(facility.name) / "store.db")
+    store = open_store(places.store(places.state(facility.name)))
     try:
         campaign = kept_campaign(store, name)
     finally:
@@ -240,7 +240,7 @@ def _report(facility: "Facility", name: str) -> "CampaignReport":
     from pachon.store.database import open_store
 
     state = places.state(facility.name)
-    store = open_store(state / "store.db")
+    store = open_store(places.store(state))
     try:
         return report_of(store, kept_campaign(store, name), state)
     finally:

@@ -63,13 +63,26 @@ class Call:
         folder = find(self.wanted)
         facility = load(folder)
         self.loaded, self.folder = facility.name, folder
-        store = places.state(facility.name) / "store.db"
-        if not store.is_file():
-            return facility
-        existing = _allocated(store, [site.name for site in facility.sites])
+        existing = _allocated(places.state(facility.name), [site.name for site in facility.sites])
         dealt = {host.name: host.machine for host in facility.hosts if host.pool}
         moved = any(dealt.get(host) != machine for host, machine in existing.items())
         return load(folder, existing=existing) if moved else facility
+
+    def name_of_facility(self) -> str:
+        """Name of the facility, also where its definition or its store cannot be read but something of it stands here.
+
+        Raises:
+            UsageError: there is no such facility.
+        """
+        from pachon import known
+
+        name = known.name_of(self.wanted)
+        if name is None:
+            from pachon.definition import find, load
+
+            name = load(find(self.wanted)).name
+        self.loaded = name
+        return name
 
     def keep(self, facility: "Facility") -> None:
         """Keep what is about to be built, so that it can be looked at and taken down without its definition."""
@@ -126,12 +139,19 @@ class Call:
             yield listener
 
 
-def _allocated(path: Path, sites: Sequence[str]) -> dict[str, str]:
+def _allocated(state: Path, sites: Sequence[str]) -> dict[str, str]:
     """Machine of each host that was dealt from a pool before."""
-    from pachon.store.allocations import allocated
-    from pachon.store.database import open_store
+    from pachon import places
 
-    store = open_store(path)
+    where = places.store(state)
+    if "://" not in where and not Path(where).exists():
+        return {}  # without importing a database's library
+    from pachon.store.allocations import allocated
+    from pachon.store.database import open_if_there
+
+    store = open_if_there(where)
+    if store is None:
+        return {}
     try:
         return {host: machine for site in sites for host, machine in allocated(store, site).items()}
     finally:

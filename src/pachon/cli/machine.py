@@ -158,7 +158,7 @@ def forget(
     For a BMC that was replaced: the next 'pachon up' enrols it anew and pins what it then shows. Changes nothing on the
     machine. Refused (5) for the machine of an active host without --yes.
     """
-    from pachon.store.database import open_store
+    from pachon.store.database import open_if_there
     from pachon.store.machines import forget as forget_record
     from pachon.store.machines import machine as record_of
 
@@ -170,10 +170,9 @@ def forget(
         raise RefusedError(
             f"machine {machine.serial} carries the active host {host!r}", cure="add --yes to forget its records anyway"
         )
-    path = places.state(facility.name) / "store.db"
+    store = open_if_there(places.store(places.state(facility.name)))
     known = False
-    if path.is_file():
-        store = open_store(path)
+    if store is not None:
         try:
             known = record_of(store, machine.serial) is not None
             forget_record(store, machine.serial)

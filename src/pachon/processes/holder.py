@@ -1,5 +1,6 @@
 """Who holds a lease: a process, told apart from every other that ever had or will have its number."""
 
+import contextlib
 import getpass
 import os
 import socket
@@ -22,6 +23,13 @@ class Holder(BaseModel):
     pid: int
     started_ticks: int
     """Start of the process in clock ticks after the boot."""
+    machine_id: str = ""
+    """What tells two machines of one name apart; empty in records of before it was kept."""
+
+    @property
+    def process(self) -> str:
+        """The process as one word, like no other's."""
+        return f"{self.boot_id[:13]}:{self.pid}:{self.started_ticks}"
 
     def __str__(self) -> str:
         return f"{self.user}@{self.machine} (process {self.pid})"
@@ -36,6 +44,7 @@ def this_process() -> Holder:
         pid_namespace=_pid_namespace(),
         pid=os.getpid(),
         started_ticks=started_ticks(os.getpid()) or 0,
+        machine_id=_machine_id(),
     )
 
 
@@ -48,19 +57,31 @@ def started_ticks(pid: int) -> int | None:
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
+def is_visible(holder: Holder) -> bool:
+    """Whether this machine can tell if the holder still runs: it ran here, in this boot or an earlier one.
+
+    The boot tells, not the name: machines are renamed, and two may have one name.
+    """
+    if holder.boot_id == _boot_id():
+        return holder.pid_namespace == _pid_namespace()
+    return holder.machine == socket.gethostname() and holder.machine_id in ("", _machine_id())
+
+
 def proven_dead(holder: Holder) -> bool:
     """Whether this machine can prove that the holder runs no more; False also when it cannot tell."""
-    if holder.machine != socket.gethostname():
+    if not is_visible(holder):
         return False
-    if holder.boot_id != _boot_id():
-        return True
-    if holder.pid_namespace != _pid_namespace():
-        return False
-    return started_ticks(holder.pid) != holder.started_ticks
+    return holder.boot_id != _boot_id() or started_ticks(holder.pid) != holder.started_ticks
 
 
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _machine_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/etc/machine-id").read_text().strip()
+    return ""
 
 
 def _pid_namespace() -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pachon import places
 from pachon.definition import catalogue
 from pachon.definition.status import Status, status_of
 from pachon.errors import PachonError
@@ -16,7 +17,7 @@ from pachon.model.facility import Facility, HostName, Serial, Site
 from pachon.status import folding
 from pachon.status.asking import ANSWER_SECONDS, Heard, ask, statuses, unasked
 from pachon.status.facts import FacilityStatus, HostStatus, SiteStatus
-from pachon.store.database import Store, open_store
+from pachon.store.database import Store, open_if_there
 from pachon.store.machines import MachineRecord, machines_of
 from pachon.store.sightings import last_seen, saw
 
@@ -109,8 +110,7 @@ class Observer:
                 store.close()
 
     def _store(self) -> Store | None:
-        path = self.state / "store.db"
-        return open_store(path) if path.is_file() else None
+        return open_if_there(places.store(self.state))
 
 
 def _links(heard: Sequence[Heard]) -> dict[str, bool]:

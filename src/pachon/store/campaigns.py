@@ -198,10 +198,13 @@ def _campaign(row: Row[Any]) -> CampaignRow:
 
 def notes_of(store: Store, campaign: str) -> tuple[SiteNote, ...]:
     """How a campaign's sites are, by name."""
-    query = select(campaign_sites).where(campaign_sites.c.campaign == campaign).order_by(campaign_sites.c.site)
+    query = select(campaign_sites).where(campaign_sites.c.campaign == campaign)
     with store.transaction() as connection:
         rows = connection.execute(query).all()
-    return tuple(SiteNote(row.site, row.condition, aware(row.since), row.reason) for row in rows)
+    return tuple(
+        SiteNote(row.site, row.condition, aware(row.since), row.reason)
+        for row in sorted(rows, key=lambda row: row.site)
+    )
 
 
 def quanta_of(store: Store, campaign: str, *, site: str = "") -> dict[QuantumKey, QuantumRecord]:

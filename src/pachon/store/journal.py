@@ -78,7 +78,7 @@ class Journal:
 
     async def finish(self, step: int, outcome: Outcome, message: str = "") -> None:
         """Put the end of a step on disk."""
-        values = {"ended_at": datetime.now(UTC), "outcome": outcome, "message": message}
+        values = {"ended_at": datetime.now(UTC), "outcome": outcome, "message": message.replace("\0", "�")}
 
         def work(connection: Connection) -> None:
             connection.execute(update(steps).where(steps.c.id == step), values)
@@ -160,7 +160,7 @@ def standing(store: Store, site: str) -> list[Entry]:
     """What may stand in the world by our doing: each address whose last step is not a delete that ended well."""
     newest = select(func.max(steps.c.id)).where(steps.c.site == site).group_by(steps.c.address)
     with store.transaction() as connection:
-        rows = connection.execute(select(steps).where(steps.c.id.in_(newest)).order_by(steps.c.address)).all()
+        rows = connection.execute(select(steps).where(steps.c.id.in_(newest))).all()
     return [
         Entry(
             address=row.address,
@@ -171,7 +171,7 @@ def standing(store: Store, site: str) -> list[Entry]:
             run_id=row.run_id,
             outcome=row.outcome,
         )
-        for row in rows
+        for row in sorted(rows, key=lambda row: row.address)
         if not (row.verb == "delete" and row.outcome == "done")
     ]
 

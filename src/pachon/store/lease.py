@@ -1,7 +1,8 @@
 """One writer per site: a row with a fencing token that only grows, and what is proven about its holder.
 
-A lease is taken over when its holder is proven dead on this machine, or, held from elsewhere, when it has expired.
-What is left of the dead run is killed before the row changes hands.
+A lease is taken over when its holder is proven dead on this machine, whatever any clock says; of a holder whose
+processes cannot be seen from here, when its lease has expired by the store's clock. What is left of the dead run is
+killed before the row changes hands.
 """
 
 import threading
@@ -14,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Connection, Row
 
-from pachon.errors import LeaseHeldError, PachonError, RefusedError
+from pachon.errors import LeaseHeldError, PachonError, RefusedError, TemporaryError
 from pachon.processes import run_group
-from pachon.processes.holder import Holder, proven_dead, this_process
+from pachon.processes.holder import Holder, is_visible, proven_dead, this_process
 from pachon.store.database import Store, aware
 from pachon.store.tables import leases, runs
 
@@ -61,12 +62,12 @@ def acquire(store: Store, site: str, *, facility: str, command: str, run_id: str
     Raises:
         LeaseHeldError: another writer holds it; says who, since when, and how to lift it.
     """
-    now = datetime.now(UTC)
-    run_id = run_id or new_run_id(now)
     holder = this_process()
     with store.transaction() as connection:
+        now = store.now(connection)
+        run_id = run_id or new_run_id(now)
         row = connection.execute(select(leases).where(leases.c.site == site)).one_or_none()
-        token, took_over = _first_token(now), ""
+        token, took_over = first_token(now), ""
         if row is not None:
             token = row.fencing_token + 1
             if row.released_at is None:
@@ -94,20 +95,17 @@ def acquire(store: Store, site: str, *, facility: str, command: str, run_id: str
                 user=holder.user,
                 fencing_token=token,
                 started_at=now,
+                controller=holder.machine,
+                process=holder.process,
             )
         )
     return Lease(site=site, run_id=run_id, fencing_token=token, took_over=took_over)
 
 
-def _first_token(now: datetime) -> int:
-    """A token above all that a store which was lost has given: one a run, and no run is over in a second."""
-    return max(1, int((now - TOKENS_SINCE).total_seconds()))
-
-
 def _take_over(connection: Connection, row: Row[tuple[object, ...]], now: datetime) -> str:
     """The dead run's name, once nothing of it is left; LeaseHeldError if it is not proven dead."""
     held = _held(row)
-    if not held.dead and not (held.holder.machine != this_process().machine and now > held.expires_at):
+    if not held.dead and (is_visible(held.holder) or now <= held.expires_at):
         raise LeaseHeldError(
             f"site {held.site} is being written to by {held.holder} since {held.since:%Y-%m-%d %H:%M:%S} UTC: "
             f"{held.command}",
@@ -132,6 +130,33 @@ def _held(row: Row[tuple[object, ...]]) -> Held:
         expires_at=aware(row.expires_at),
         dead=proven_dead(holder),
     )
+
+
+def clear_leases(connection: Connection, now: datetime) -> None:
+    """Nothing, if nobody writes under any lease of the store; what dead runs left running is killed.
+
+    Raises:
+        LeaseHeldError: somebody does.
+    """
+    for row in connection.execute(select(leases).where(leases.c.released_at.is_(None))).all():
+        _take_over(connection, row, now)
+
+
+def held_leases(store: Store) -> list[Held]:
+    """All leases that were not given back, by site."""
+    with store.snapshot() as connection:
+        return held_in(connection)
+
+
+def held_in(connection: Connection) -> list[Held]:
+    """As ``held_leases``, inside the caller's transaction."""
+    rows = connection.execute(select(leases).where(leases.c.released_at.is_(None))).all()
+    return sorted((_held(row) for row in rows), key=lambda held: held.site)
+
+
+def first_token(now: datetime) -> int:
+    """A token above all that a store which was lost has given: one a run, and no run is over in a second."""
+    return max(1, int((now - TOKENS_SINCE).total_seconds()))
 
 
 def holder_of(store: Store, site: str) -> Held | None:
@@ -161,8 +186,8 @@ def require(connection: Connection, site: str, fencing_token: int) -> None:
 
 def heartbeat(store: Store, lease: Lease) -> None:
     """Push back the expiry of a lease that is still ours (RefusedError otherwise)."""
-    now = datetime.now(UTC)
     with store.transaction() as connection:
+        now = store.now(connection)
         require(connection, lease.site, lease.fencing_token)
         connection.execute(
             update(leases).where(leases.c.site == lease.site).values(heartbeat_at=now, expires_at=now + LIFETIME)
@@ -171,8 +196,8 @@ def heartbeat(store: Store, lease: Lease) -> None:
 
 def release(store: Store, lease: Lease, outcome: str) -> None:
     """Give the lease back and end its run (``done``, ``failed``, ``partial``); no-op if it was taken from us."""
-    now = datetime.now(UTC)
     with store.transaction() as connection:
+        now = store.now(connection)
         connection.execute(
             update(leases)
             .where(leases.c.site == lease.site, leases.c.fencing_token == lease.fencing_token)
@@ -196,6 +221,8 @@ def hold(store: Store, site: str, *, facility: str, command: str) -> Iterator[Le
         while not ended.wait(LIFETIME.total_seconds() / 4):
             try:
                 heartbeat(store, lease)
+            except TemporaryError:
+                continue  # a store that is full or away may be back for the next one
             except PachonError:
                 return
 

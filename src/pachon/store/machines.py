@@ -140,8 +140,8 @@ def machine(store: Store, serial: str) -> MachineRecord | None:
 def machines_of(store: Store, site: str) -> dict[str, MachineRecord]:
     """Records of the site's machines by serial."""
     with store.transaction() as connection:
-        rows = connection.execute(select(machines).where(machines.c.site == site).order_by(machines.c.serial)).all()
-    return {row.serial: _record(row) for row in rows}
+        rows = connection.execute(select(machines).where(machines.c.site == site)).all()
+    return {row.serial: _record(row) for row in sorted(rows, key=lambda row: row.serial)}
 
 
 def forget(store: Store, serial: str) -> None:

@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Column, DateTime, Index, Integer, MetaData, String,
 
 METADATA = MetaData()
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration that leads to these tables; a test compares the two."""
 
 runs = Table(
@@ -19,6 +19,8 @@ runs = Table(
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
     Column("outcome", String(20)),
+    Column("controller", String(255)),
+    Column("process", String(80)),
 )
 
 steps = Table(
@@ -38,6 +40,7 @@ steps = Table(
     Column("outcome", String(20)),
     Column("message", Text, nullable=False, default=""),
     Index("steps_by_address", "site", "address", "id"),
+    Index("steps_by_run", "run_id", "id"),
 )
 
 leases = Table(

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from pachon import places
 from pachon.drivers import program
 from pachon.drivers.pulumi.answers import Exported, Failure, PlannedAction, StackResult
 from pachon.drivers.pulumi.child import Answer, Request, Verb
@@ -90,7 +91,7 @@ class Engine:
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
     store: str = ""
-    """File or address of the control store; default S/store.db."""
+    """File or address of the control store; default: ``places.store``."""
     backend: str = ""
     """Address of a Pulumi backend; default the file backend S/pulumi."""
 
@@ -264,7 +265,7 @@ class Engine:
             run_id=run_id or (self.lease.run_id if self.lease else ""),
             fencing_token=self.lease.fencing_token if self.lease else 0,
             state=str(self.state),
-            store=self.store or str(self.state / "store.db"),
+            store=self.store or places.store(self.state),
             events=str(self._file(stack, "events.jsonl")),
             failures=str(self._file(stack, "failures.jsonl")),
             world="folder" if self.world == "folder" else "racks",
