@@ -5,8 +5,6 @@ another is public: certificates of its authorities, never their keys.
 """
 
 import asyncio
-import contextlib
-import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Host, Site
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress
+from pachon.store.copies import copy_to_file
 from pachon.store.database import Store
 from pachon.store.receipts import put_receipt, receipt
 
@@ -152,11 +151,7 @@ printf %s {name} > {HOME}/parcel
         contents: dict[str, Path] = {}
         for name, path in self._state_files():
             contents[f"{self.facility.name}/{name}"] = path
-        with (
-            contextlib.closing(sqlite3.connect(self.state / STORE)) as source,
-            contextlib.closing(sqlite3.connect(own / STORE)) as target,
-        ):
-            source.backup(target)
+        copy_to_file(self.store, own / STORE)
         contents[f"{self.facility.name}/{STORE}"] = own / STORE
         config = (self.state / "ssh_config").read_text()
         (own / "ssh_config").write_text(config.replace(str(self.state), f"{KEPT}/state/{self.facility.name}"))

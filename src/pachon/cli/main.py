@@ -44,6 +44,7 @@ NOUNS = {
     "machine": Noun("pachon.cli.machine", "List and show machines, and switch them."),
     "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
     "campaign": Noun("pachon.cli.campaign", "Carry out campaigns of batch production."),
+    "store": Noun("pachon.cli.store", "The record of what runs did: show, back up, restore."),
     "inventory": Noun("pachon.cli.inventory", "Print Ansible's inventory."),
     "lab": Noun("pachon.cli.lab", "The emulated hardware by itself."),
     "completion": Noun("pachon.cli.completion", "Print the shell's completion script."),
