@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pachon.processes.holder import this_process
 from pachon.progress import Event, Progress
 
+FILE = "events.jsonl"
+"""Name of the record in a facility's state folder."""
 KEEP_BYTES = 8 << 20
 """A larger file is put aside as ``….1`` when the next run begins."""
 
@@ -32,6 +35,7 @@ class Recorder:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self.path.exists() and self.path.stat().st_size > KEEP_BYTES:
             self.path.replace(self.path.with_suffix(self.path.suffix + ".1"))
+        self._process = this_process().process
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def __call__(self, event: Event) -> None:
@@ -39,7 +43,8 @@ class Recorder:
         now = time.monotonic() - self.began
         first, _ = self.stages.get(event.stage, (now, now))
         self.stages[event.stage] = (first, now)
-        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "run": self.run, **event.__dict__}
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"at": at, "run": self.run, "process": self._process, **event.__dict__}
         os.write(self._file, (json.dumps(line, ensure_ascii=False) + "\n").encode())
         self.shown(event)
 

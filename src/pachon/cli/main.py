@@ -38,6 +38,8 @@ NOUNS = {
     "up": Noun("pachon.cli.up", "Bring the facility to what its definition says."),
     "down": Noun("pachon.cli.down", "Take down what 'up' made."),
     "status": Noun("pachon.cli.status", "Show sites and hosts as they are."),
+    "runs": Noun("pachon.cli.runs", "List what was done, the newest first."),
+    "run": Noun("pachon.cli.run", "Show one run as it went."),
     "verify": Noun("pachon.cli.verify", "Test hosts by the tests of their roles."),
     "host": Noun("pachon.cli.host", "List and show hosts, and log in to them."),
     "person": Noun("pachon.cli.person", "List people, and give them SSH certificates."),
