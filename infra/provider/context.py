@@ -25,6 +25,9 @@ class Context:
         self._pins: dict[str, str] | None = None
         self._store: Any = None
         self._journal: Any = None
+        self._allowed: dict[str, list[Allowed]] = {}
+        for allowed in run.allowed or ():
+            self._allowed.setdefault(allowed.address, []).append(allowed)
 
     @property
     def store(self) -> "Any":
@@ -83,8 +86,8 @@ class Context:
         if self.run.allowed is None:
             return
         verbs = {verb, "replace"} if verb in ("create", "delete") else {verb}
-        for allowed in self.run.allowed:
-            if allowed.address == address and allowed.verb in verbs and _same_generation(allowed, verb, generation):
+        for allowed in self._allowed.get(address, ()):
+            if allowed.verb in verbs and _same_generation(allowed, verb, generation):
                 return
         raise RefusedError(
             f"{address}: the plan that was approved has no '{verb}' of generation {generation}",

@@ -122,9 +122,10 @@ class FolderWorld:
         await self._pause("program")
         path = self._folder / "hosts" / f"{host.name}.json"
         state = _read(path) or {"fencing_token": 0, "segments": {}, "volumes": {}, "addresses": []}
-        if call["fencing_token"] < state["fencing_token"]:
-            raise PermanentError(f"{host.name} was written to by a later run", cure="leave it to that run")
-        state["fencing_token"] = call["fencing_token"]
+        if call.get("verb") not in ("holds", "read"):
+            if call["fencing_token"] < state["fencing_token"]:
+                raise PermanentError(f"{host.name} was written to by a later run", cure="leave it to that run")
+            state["fencing_token"] = call["fencing_token"]
         match program:
             case "segments":
                 answer = _segments(state, call)
@@ -198,6 +199,9 @@ def _volumes(state: Document, call: Document) -> Document:
                 raise PermanentError(f"{key} carries {found['stamp']}", cure="remove that first")
             data = found["data"] if found else ""
             volumes[key] = {"stamp": call["stamp"], "size_bytes": call["size_bytes"], "mounted": True, "data": data}
+        case "holds":
+            held = found is not None and found["stamp"] == call["stamp"] and bool(found["data"])
+            return {"entries": int(held), "such_as": found["data"] if held and found else ""}
         case "remove":
             if found and found["stamp"] == call["stamp"]:
                 if found["data"] and not call["data_too"]:

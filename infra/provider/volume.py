@@ -59,6 +59,16 @@ class Volumes:
             )
 
 
+async def holds(context: Context, inputs: Properties) -> str:
+    """What lies in the volume, in words after its name: ``is empty``, or ``holds 3 entries, such as runs``."""
+    wanted = VolumeInputs.model_validate({**inputs, "mount": inputs.get("mount") or "/nowhere"})
+    answer = await _call(context, wanted, "holds")
+    number = int(answer.get("entries", 0))
+    if not number:
+        return "is empty"
+    return f"holds {number} {'entries' if number > 1 else 'entry'}, such as {answer.get('such_as')}"
+
+
 async def _call(context: Context, wanted: VolumeInputs, verb: str, **further: Any) -> dict[str, Any]:
     call = {
         "verb": verb,

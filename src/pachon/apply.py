@@ -1,38 +1,39 @@
 """Carries a facility out: what ``pachon up`` does, stage by stage, each of which may be killed.
 
-Order: leases, images, hardware, boot services, then all sites side by side (``site_run``).
+Order: leases, images, hardware, boot services; then a look at all sites and the plan that holds (``sealing``), which is
+refused as a whole or carried out at all sites side by side (``site_run``).
 """
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from infra.toolchain import programs
 from pachon import bmcs, known, places
 from pachon.configuring import Tap
-from pachon.drivers.pulumi import Engine, Stack, StackResult
-from pachon.drivers.run_file import SiteAccess
-from pachon.errors import PachonError, UsageError
+from pachon.drivers.pulumi import StackResult
+from pachon.errors import PachonError
 from pachon.events import Recorder
 from pachon.ground import Ground, Images
 from pachon.ground import of as ground_of
 from pachon.handover import Handed, Handover, host_of, parcel_of_program
-from pachon.layers.hardware import SiteHardware, code_digest
-from pachon.layers.hosts import SiteHosts
+from pachon.layers.hardware import code_digest
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Site
-from pachon.model.hardware import STACKS, ImageFacts, Kind
+from pachon.plan.approval import refuse_unapproved, refuse_unknown
+from pachon.plan.document import SEAL_SHOWN, Plan, sealed
+from pachon.plan.folding import header
+from pachon.planning import Seen
 from pachon.progress import Event, Progress
+from pachon.sealing import begin, keep, refuse_other_definition, settle
+from pachon.site_look import look
 from pachon.site_run import Failed, SiteRun
+from pachon.sites import CODE, hardware_of, hosts_of
 from pachon.store.database import Store, open_store
 from pachon.store.lease import Lease, hold
-
-CODE = tuple(places.CHECKOUT / folder for folder in ("infra/components", "infra/provider", "infra/boot", "stacks"))
-"""Text that decides what a stack's inputs become in the world."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Order:
     """Addresses whose deletion or replacement was approved."""
     definition: Path | None = None
     """Folder that the facility was read from; kept, so that what stands can be looked at and taken down without."""
+    plan: Plan | None = None
+    """The approved plan that is carried out; None: whatever the definition comes to now."""
+    approving: str = "pachon up"
+    """How what is refused would be approved."""
 
 
 class HostResult(Frozen):
@@ -66,6 +71,10 @@ class UpReport(Frozen):
     """What a run of ``up`` came to."""
 
     facility: str
+    plan: str
+    """Seal of the plan that was carried out."""
+    child_plan: str
+    """File with what an approved plan turned out not to hold; it waits for an approval of its own."""
     stands_on: str
     """racks, lab or twin."""
     lacks: tuple[str, ...]
@@ -122,75 +131,6 @@ class Run:
         )
 
 
-def hardware_of(
-    facility: Facility,
-    site: Site,
-    *,
-    state: Path,
-    store: Store,
-    ground: Ground,
-    images: Mapping[str, Images],
-    progress: Progress,
-    lease: Lease | None = None,
-) -> SiteHardware:
-    """The hardware layer of a site; without a lease it can only look and preview."""
-    from infra.boot import launch
-
-    facts = {
-        flavour: ImageFacts(
-            digest=made.root.digest,
-            raw_digest=made.root.raw_digest,
-            raw_size_bytes=made.root.raw_size_bytes,
-            kernel_digest=made.kernel.digest,
-            kernel_raw_size_bytes=made.kernel.raw_size_bytes,
-        )
-        for flavour, made in images.items()
-    }
-    files = {file.digest: file.path for made in images.values() for file in (made.root, made.kernel)}
-    engine = Engine(
-        pulumi=programs.find("pulumi"),
-        state=state,
-        lease=lease,
-        progress=progress,
-        image_paths=files,
-        sites={
-            each.name: SiteAccess(
-                boot_socket=str(launch.admin_socket(state, each.name)), deploys_per_rack=each.deploy.per_rack
-            )
-            for each in facility.sites
-        },
-        endpoints=ground.endpoints,
-    )
-    stacks = {name: Stack(name=name, facility=facility, site=site.name, images=facts) for name in STACKS}
-    return SiteHardware(engine=engine, store=store, stack_by_name=stacks)
-
-
-def hosts_of(
-    hardware: SiteHardware, ground: Ground, *, state: Path, progress: Progress, lease: Lease | None = None
-) -> SiteHosts | None:
-    """The hosts layer over a site's hardware; None on the twin, whose machines carry no operating systems."""
-    from infra.image import recipe
-
-    if ground.kind == "twin":
-        return None
-    stack = hardware.stack_by_name["compute"]
-    return SiteHosts(
-        facility=stack.facility,
-        site=stack.facility.site(stack.site),
-        state=state,
-        store=hardware.store,
-        generations={
-            resource.address.rpartition("/")[2]: resource.generation
-            for resources in hardware.resources.values()
-            for resource in resources
-            if resource.kind is Kind.HOST
-        },
-        baked=recipe.FLAVOURS,
-        lease=lease,
-        progress=progress,
-    )
-
-
 def up(order: Order, progress: Progress) -> UpReport:
     """Bring the facility to what its definition says.
 
@@ -204,6 +144,8 @@ def up(order: Order, progress: Progress) -> UpReport:
         for site in order.sites:
             bmcs.password(order.state, site.name)  # before any effect: without it no machine can be spoken to
     programs.find("pulumi")
+    if order.plan is not None:
+        refuse_other_definition(order.plan, order.facility)
     order.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if order.definition is not None:
         known.keep(order.facility, order.definition, order.state)
@@ -236,8 +178,8 @@ async def _up(run: Run) -> UpReport:
     await run.ground.up(order.state, run.recorder)
     await _boot_services(run)
     sites = [run.at(site) for site in order.sites if site.active_hosts or _stands(run.store, site)]
-    refuse_unknown(order.destroy, {address for site in sites for address in site.addresses()})
-    await asyncio.gather(*(site.carry_out() for site in sites))
+    plan, seen = await _planned(run, sites)
+    await asyncio.gather(*(site.carry_out(each.look, each.planned) for site, each in zip(sites, seen, strict=True)))
     controllers = await _hand_over(run, sites)
     changes = _count(result for site in sites for result in site.results.values())
     if removed := sum(len(site.destroyed) for site in sites):
@@ -245,6 +187,8 @@ async def _up(run: Run) -> UpReport:
     roles = _count_roles(sites)
     return UpReport(
         facility=order.facility.name,
+        plan=plan.seal,
+        child_plan=await _child(run, sites, plan),
         stands_on=run.ground.kind,
         lacks=tuple(run.ground.lacks),
         changed=any(changes.values()) or any(number for verb, number in roles.items() if verb != "in order"),
@@ -257,6 +201,51 @@ async def _up(run: Run) -> UpReport:
         seconds=round(time.monotonic() - began, 1),
         seconds_by_stage=run.recorder.seconds(),
     )
+
+
+async def _planned(run: Run, sites: Sequence[SiteRun]) -> tuple[Plan, list[Seen]]:
+    """The plan that holds, approved as far as it has to be, and what each site may do.
+
+    Raises:
+        RefusedError: it relies on what has moved, or destroys what was not approved.
+    """
+    order = run.order
+    plan, seen = await _settled(run, sites, order.plan)
+    known_addresses = {address for site in sites for address in site.addresses()}
+    known_addresses |= {f"{placed.site}/service/{placed.service}" for placed in order.facility.placements}
+    refuse_unknown([address for address in order.destroy if "/quorum/" not in address], known_addresses)
+    refuse_unapproved(plan, order.destroy, command=order.approving)
+    run.recorder(Event("plan", "", "done", f"{header(plan)}; sealed {plan.seal[:SEAL_SHOWN]}"))
+    if plan.pending:
+        keep(plan, order.state)
+    if order.plan is not None:
+        begin(order.plan, (lease.run_id for lease in run.leases.values()), order.state)
+    return plan, seen
+
+
+async def _settled(run: Run, sites: Sequence[SiteRun], approved: Plan | None) -> tuple[Plan, list[Seen]]:
+    order = run.order
+    looks = await asyncio.gather(
+        *(look(each.site, each.hardware, each.hosts, code=run.code, progress=each.progress) for each in sites)
+    )
+    seen = [Seen(each.site, each.hardware, each.hosts, found) for each, found in zip(sites, looks, strict=True)]
+    return await settle(
+        order.facility,
+        seen,
+        code=run.code,
+        images=run.images,
+        approved=approved,
+        state=order.state,
+        progress=run.recorder,
+    )
+
+
+async def _child(run: Run, sites: Sequence[SiteRun], plan: Plan) -> str:
+    """File with the plan of what the approved one did not hold; empty if it held all."""
+    if run.order.plan is None or not any(site.hosts is not None and site.hosts.refused for site in sites):
+        return ""
+    child, _ = await _settled(run, sites, None)
+    return str(keep(sealed(child.model_copy(update={"child_of": plan.seal})), run.order.state))
 
 
 async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
@@ -290,20 +279,6 @@ async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
 
     handed = await asyncio.gather(*(one(site, order.definition) for site in sites))
     return tuple(each for each in handed if each is not None)
-
-
-def refuse_unknown(approved: Iterable[str], known: Collection[str]) -> None:
-    """Nothing, if every approval is for something that is defined or was made.
-
-    Raises:
-        UsageError: one is not.
-    """
-    for address in sorted(set(approved) - set(known)):
-        near = get_close_matches(address, list(known), n=3)
-        raise UsageError(
-            f"there is nothing to destroy at {address!r}",
-            cure=f"did you mean {' or '.join(near)}?" if near else "an address is such as base/host/base-batch01",
-        )
 
 
 def _stands(store: Store, site: Site) -> bool:

@@ -1,27 +1,62 @@
-"""Makes a plan: asks the engine for its preview of every stack, after a look at the world."""
+"""Makes plans: looks at sites, asks engines that have to be asked, and hands all of it to ``pachon.plan`` as values.
+
+A stack whose inputs are those of its receipt and whose resources were just seen to be as wanted reaches no engine.
+"""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pachon import places
-from pachon.apply import hardware_of, hosts_of
+from pachon import hostvars, places
+from pachon.checks import check
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
-from pachon.ground import Stands, hardware
+from pachon.ground import Images, Stands, hardware
 from pachon.ground import of as ground_of
-from pachon.layers.hardware import SiteHardware
+from pachon.layers.hardware import SiteHardware, code_digest
 from pachon.layers.hosts import STAGE, SiteHosts
+from pachon.layers.role_trees import role_trees
 from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, StackName
-from pachon.plan import Action, Difference, Plan, plan_of
+from pachon.model.service import Service
+from pachon.model.stamp import digest
+from pachon.plan.document import Action, Difference, EngineRun, Fact, Plan
+from pachon.plan.making import Basis, DeferredRoles, Findings, Made, definition_of, plan_of
 from pachon.progress import Event, Progress
+from pachon.site_look import Look, look, previews
+from pachon.sites import CODE, facts_of, hardware_of, hosts_of
 from pachon.store.database import open_store
 from pachon.store.journal import standing
+from pachon.store.receipts import Receipt, receipts_under
+
+CONTROL_LAYER = (places.CHECKOUT / "src" / "pachon",)
 
 
-async def preview(
-    facility: Facility, sites: tuple[Site, ...], *, state: Path, cache: Path, look: bool, progress: Progress
+@dataclass(frozen=True)
+class Seen:
+    """One site with all that a plan of it is made from."""
+
+    site: Site
+    hardware: SiteHardware
+    hosts: SiteHosts | None
+    look: Look
+    planned: Mapping[StackName, list[PlannedAction]] = field(default_factory=dict)
+    holding: Mapping[str, str] = field(default_factory=dict)
+    """What lies in volumes that are to go."""
+    notes: tuple[str, ...] = ()
+
+
+async def make(
+    facility: Facility,
+    sites: tuple[Site, ...],
+    *,
+    state: Path,
+    cache: Path,
+    look_first: bool,
+    progress: Progress,
+    services: Mapping[str, Service] | None = None,
 ) -> Plan:
     """What ``up`` would do now; changes nothing but the engine's own working files.
 
@@ -31,35 +66,27 @@ async def preview(
     ground = ground_of(facility)
     flavours = sorted({host.flavour for site in sites for host in site.active_hosts})
     images = await ground.images(flavours, cache=cache, progress=progress)
-    store = open_store(places.store(state))
-    actions: list[Action] = []
-    notes: list[str] = list(ground.lacks)
+    notes = [*ground.lacks, *notes_of(facility, services)]
     stands = await hardware(facility, state)
-    if look and (reason := trusting(stands, state)):
-        look = False
+    if look_first and (reason := trusting(stands, state)):
+        look_first = False
         notes.append(f"{reason}: this plan trusts what was last recorded")
+    code = await asyncio.to_thread(code_digest, CODE)
+    store = open_store(places.store(state))
+
+    async def one(site: Site) -> Findings:
+        if not site.active_hosts and not standing(store, site.name):
+            return Findings(site=site.name, actions=(), notes=(f"site {site.name}: no host is to exist yet",))
+        layer = hardware_of(facility, site, state=state, store=store, ground=ground, images=images, progress=progress)
+        hosts = hosts_of(layer, ground, state=state, progress=progress)
+        found = await look(site, layer, hosts, code=code, progress=progress, eyes=look_first)
+        return findings(await ask(Seen(site, layer, hosts, found), progress=progress))
+
     try:
-        for site in sites:
-            there = standing(store, site.name)
-            if not site.active_hosts and not there:
-                notes.append(f"site {site.name}: no host is to exist yet")
-                continue
-            layer = hardware_of(
-                facility, site, state=state, store=store, ground=ground, images=images, progress=progress
-            )
-            progress(Event("plan", site.name, "started", "asking the engine"))
-            made = await asyncio.gather(*(_stack(layer, site, name, look=look and bool(there)) for name in STACKS))
-            for stack_actions, stack_notes in made:
-                actions += stack_actions
-                notes += stack_notes
-            hosts = hosts_of(layer, ground, state=state, progress=progress)
-            actions += [] if hosts is None else await asyncio.to_thread(_roles, site, hosts)
-            leftovers = await layer.leftovers(there) if look else []
-            actions += [_action(site, "leftover", orphan.as_action()) for orphan in leftovers]
-            progress(Event("plan", site.name, "done"))
+        found = await asyncio.gather(*(one(site) for site in sites))
     finally:
         store.close()
-    return plan_of(facility.name, actions, notes)
+    return plan_of(facility, found, await asyncio.to_thread(basis_of, facility, code, images), notes=notes)
 
 
 def trusting(stands: Stands, state: Path) -> str:
@@ -71,47 +98,188 @@ def trusting(stands: Stands, state: Path) -> str:
     return ""
 
 
-async def _stack(hardware: SiteHardware, site: Site, name: StackName, *, look: bool) -> tuple[list[Action], list[str]]:
-    try:
-        return [_action(site, name, action) for action in await hardware.preview(name, refresh=look)], []
-    except PachonError as error:
-        if not look:
-            raise
-        unknown = [
-            Action(
-                site=site.name,
-                stack=name,
-                address=resource.address,
-                verb="unknown",
-                reason="the world could not be looked at",
-            )
-            for resource in hardware.resources[name]
-        ]
-        return unknown, [f"stack {name} of {site.name}: {error}"]
+def basis_of(facility: Facility, code: str, images: Mapping[str, Images]) -> Basis:
+    """Digests of the definition and of the program, part by part."""
+    facts = {flavour: each.model_dump(mode="json") for flavour, each in sorted(facts_of(images).items())}
+    return Basis(
+        definition=definition_of(facility),
+        code={
+            "control layer": code_digest(CONTROL_LAYER),
+            "images": digest(facts),
+            "roles": digest(dict(role_trees())),
+            "stacks and provider": code,
+        },
+        roles=hostvars.ROLES,
+    )
 
 
-def _roles(site: Site, hosts: SiteHosts) -> list[Action]:
-    """An action for each role of each host: what its receipt does not prove is to be played."""
-    pending = {work.address: work for works in hosts.pending().values() for work in works}
+def notes_of(facility: Facility, services: Mapping[str, Service] | None) -> list[str]:
+    """What checks have to say of the facility that does not forbid it."""
+    return [f"{note.address}: {note.message}; {note.cure}" for note in check(facility, services)]
+
+
+async def ask(seen: Seen, *, progress: Progress) -> Seen:
+    """The same with what engines say they would do, and with what lies in volumes that would go.
+
+    Where the engine cannot look at the world the stack's actions are unknown, if it was not what was asked for.
+    """
+    site, notes = seen.site, []
+    planned: dict[StackName, list[PlannedAction]] = {}
+    if seen.look.todo or seen.look.orphans:
+        progress(Event("plan", site.name, "started", "asking the engine what it would do"))
+        try:
+            planned = dict(await previews(seen.hardware, seen.look))
+        except PachonError as error:
+            if seen.hardware.engine.lease is not None or not seen.look.looked:
+                raise
+            notes.append(f"site {site.name}: {error}")
+            planned = {name: _unknown(seen.hardware, name) for name in seen.look.todo}
+        progress(Event("plan", site.name, "done", _counted(planned)))
+    going = {
+        action.address
+        for actions in planned.values()
+        for action in actions
+        if action.verb in ("delete", "replace") and "/volume/" in action.address
+    }
+    going |= {orphan.stamp.address for orphan in seen.look.orphans if "/volume/" in orphan.stamp.address}
+    inputs = {entry.address: entry.inputs for entry in seen.look.made if entry.address in going}
+    holding = await seen.hardware.holding(inputs) if inputs and seen.look.looked else {}
+    return Seen(site, seen.hardware, seen.hosts, seen.look, planned, holding, tuple(notes))
+
+
+def _unknown(layer: SiteHardware, name: StackName) -> list[PlannedAction]:
     return [
-        Action(
-            site=site.name,
-            stack=STAGE,
-            address=address,
-            verb=pending[address].verb if address in pending else "none",
-            reason=pending[address].reason if address in pending else "",
+        PlannedAction(
+            address=resource.address,
+            kind=resource.kind.value,
+            verb="unknown",
+            reason="the engine could not look at the world",
+            generation=resource.generation,
         )
-        for host in site.active_hosts
-        for address in (f"{hosts.address(host.name)}/role/{role}" for role in hosts.roles_of(host))
+        for resource in layer.resources[name]
     ]
+
+
+def _counted(planned: Mapping[StackName, Sequence[PlannedAction]]) -> str:
+    verbs = [action.verb for actions in planned.values() for action in actions]
+    return ", ".join(f"{verbs.count(verb)} {verb}" for verb in sorted(set(verbs))) or "nothing"
+
+
+def findings(seen: Seen) -> Findings:
+    """What the plan of one site is made from, as values."""
+    site, found = seen.site, seen.look
+    actions = [
+        _action(site, name, _as_seen(action, found))
+        for name in STACKS
+        for action in seen.planned.get(name, _nothing(seen.hardware, name))
+    ]
+    actions += [_action(site, "leftover", orphan.as_action()) for orphan in found.orphans]
+    new = {action.address for action in actions if action.verb in ("create", "replace") and "/host/" in action.address}
+    receipts = receipts_under(seen.hardware.store, f"{site.name}/")
+    deferred: list[DeferredRoles] = []
+    if seen.hosts is not None:
+        roles, deferred = _roles(site, seen.hosts, found, new)
+        actions += roles
+    return Findings(
+        site=site.name,
+        actions=tuple(actions),
+        deferred=tuple(deferred),
+        engines=tuple(
+            EngineRun(address=seen.hardware.receipt_address(name), reason=found.reason(name)) for name in found.todo
+        ),
+        made=tuple(Made(address=entry.address, inputs=entry.inputs) for entry in found.made),
+        holding=dict(seen.holding),
+        facts=tuple(facts(seen, receipts)),
+        parent=parent(seen, receipts),
+        notes=seen.notes,
+    )
+
+
+def facts(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> list[Fact]:
+    """What the plan of the site relies on."""
+    site, found = seen.site.name, seen.look
+    kept = receipts_under(seen.hardware.store, f"{site}/") if receipts is None else receipts
+    entries = [[entry.address, entry.generation, entry.verb, entry.outcome] for entry in found.made]
+    told = [Fact(address=site, kind="journal", value=digest(entries))]
+    for name in STACKS:
+        address = seen.hardware.receipt_address(name)
+        value = kept[address].inputs_digest if address in kept else ""
+        told.append(Fact(address=address, kind="stack", value=value))
+    told += [Fact(address=each.address, kind="seen", value=each.condition) for each in found.seen.values()]
+    by_host: dict[str, dict[str, str]] = {}
+    for address, receipt in kept.items():
+        host, is_role, role = address.partition("/role/")
+        if is_role:
+            by_host.setdefault(host, {})[role] = receipt.inputs_digest
+    return told + [Fact(address=host, kind="roles", value=digest(roles)) for host, roles in sorted(by_host.items())]
+
+
+def parent(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> str:
+    """The run that last changed something at the site; names of runs begin with their moment."""
+    kept = receipts_under(seen.hardware.store, f"{seen.site.name}/") if receipts is None else receipts
+    runs = [receipt.run_id for receipt in kept.values()] + [entry.run_id for entry in seen.look.made]
+    return max(runs, default="")
+
+
+def _as_seen(action: PlannedAction, found: Look) -> PlannedAction:
+    """The engine takes what does not answer as it was recorded; for a plan nobody knows what it is like."""
+    seen = found.seen.get(action.address)
+    if seen is None or seen.answered or action.verb not in ("none", "update"):
+        return action
+    return action.model_copy(update={"verb": "unknown", "reason": "it does not answer", "changes": ()})
+
+
+def _nothing(layer: SiteHardware, name: StackName) -> list[PlannedAction]:
+    return [
+        PlannedAction(
+            address=resource.address,
+            kind=resource.kind.value,
+            verb="none",
+            reason="as it was left",
+            generation=resource.generation,
+        )
+        for resource in layer.resources[name]
+    ]
+
+
+def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[list[Action], list[DeferredRoles]]:
+    """An action for each role of each host that stands; the roles of the others are deferred."""
+    pending = {work.address: work for works in found.pending.values() for work in works}
+    actions: list[Action] = []
+    deferred: list[DeferredRoles] = []
+    for host in site.active_hosts:
+        address = hosts.address(host.name)
+        roles = tuple(f"{address}/role/{role}" for role in hosts.roles_of(host))
+        if address in new:
+            deferred.append(DeferredRoles(site=site.name, host=address, addresses=roles))
+            continue
+        for role in roles:
+            work = pending.get(role)
+            actions.append(
+                Action(
+                    site=site.name,
+                    layer="hosts",
+                    stack=STAGE,
+                    address=role,
+                    verb="none" if work is None else work.verb,
+                    after="" if work is None else work.digest,
+                    reason="" if work is None else work.reason,
+                )
+            )
+    return actions, deferred
 
 
 def _action(site: Site, stack: StackName | Literal["leftover"], action: PlannedAction) -> Action:
     return Action(
         site=site.name,
+        layer="hardware",
         stack=stack,
         address=action.address,
         verb=action.verb,
+        before=action.previous_generation,
+        after=action.generation,
+        differences=tuple(
+            Difference(key=change.key, before=change.before, after=change.after) for change in action.changes
+        ),
         reason=action.reason,
-        differences=tuple(Difference(key=c.key, before=c.before, after=c.after) for c in action.changes),
     )

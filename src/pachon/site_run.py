@@ -1,8 +1,6 @@
-"""Brings one site to its definition: look, decide what must run, have destruction approved, run the stacks, look again.
+"""Brings one site to what its plan says: stacks, and plays on hosts as they come up, while the stacks still run.
 
-A stack runs when its inputs (or the program text behind it) are not those of its receipt, or when one of its
-resources was just seen not to be as wanted; a role is played where its receipt does not hold. Everything else reaches
-no engine. Hosts are configured as they come up, while the stacks still run.
+What is to be done comes from a look (``site_look``) and a plan that was made from it; nothing is decided here.
 """
 
 import asyncio
@@ -12,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from pachon.configuring import Configuring, Tap
 from pachon.drivers.pulumi import PlannedAction, StackResult
-from pachon.errors import PachonError, RefusedError
+from pachon.errors import PachonError
 from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, Kind, StackName, through_switches
 from pachon.progress import Event, silent
+from pachon.site_look import Look
 from pachon.store.journal import standing
 from pachon.store.lease import Lease
 
@@ -46,7 +45,7 @@ class SiteRun:
     code: str
     """Digest of the program text."""
     approved: frozenset[str]
-    """Addresses whose destruction was approved."""
+    """Addresses whose destruction was approved: volumes among them go with the data that they hold."""
     progress: Tap
     """Heard by the engine's events too."""
     results: dict[StackName, StackResult] = field(default_factory=dict)
@@ -56,29 +55,22 @@ class SiteRun:
     why: str = ""
     """What was done and for what reason, or why nothing had to be."""
 
-    async def carry_out(self) -> None:
-        """Do it; what fails on a resource is collected in ``failures``.
+    async def carry_out(self, found: Look, planned: Mapping[StackName, list[PlannedAction]]) -> None:
+        """Do it; what fails on a resource is collected in ``failures``. The provider is held to what was planned.
 
         Raises:
-            RefusedError: something would be destroyed that was not approved.
             PachonError: the engine itself failed.
         """
-        made = standing(self.hardware.store, self.site.name)
-        stale = [name for name in STACKS if not self._is_current(name)]
-        seen = await self._observe() if made else {}
-        moved = {name: self._moved(name, seen) for name in STACKS}
-        todo = [name for name in STACKS if name in stale or moved[name]]
-        orphans = await self.hardware.leftovers(made)
-        pending = await asyncio.to_thread(self._pending)
-        if not todo and not orphans and not pending:
-            self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(seen))}"
+        todo, pending = found.todo, found.pending
+        if self.hosts is not None:
+            await asyncio.to_thread(self._prepare, self.hosts)
+        if not todo and not found.orphans and not pending:
+            self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
-            planned = await self._plan(todo, orphans) if made and (todo or orphans) else {}
-            await self._destroy(orphans)
-            reasons = {name: _reason(name in stale, moved[name]) for name in todo}
-            await self._bring_about(todo, reasons, planned, pending)
-            await self._look_again([each for name in todo for each in moved[name]])
-            told = [f"{name} ran because {reason}" for name, reason in reasons.items()]
+            await self._destroy(found.orphans)
+            await self._bring_about(found, planned)
+            await self._look_again([each for name in todo for each in found.moved[name]])
+            told = [f"{name} ran because {found.reason(name)}" for name in todo]
             told += [f"removed what a killed run had left: {address}" for address in self.destroyed]
             told += self._why_played(pending)
             self.why = f"site {self.site.name}: " + "; ".join(told)
@@ -88,12 +80,10 @@ class SiteRun:
         if not todo and not pending:
             self.progress(Event(STAGE, self.site.name, "unchanged", self._why_no_play()))
 
-    def _pending(self) -> Mapping[HostName, Sequence[RoleWork]]:
-        if self.hosts is None:
-            return {}
-        self.hosts.make_secrets()
-        self.hosts.forget_strangers()
-        return self.hosts.pending()
+    @staticmethod
+    def _prepare(hosts: SiteHosts) -> None:
+        hosts.make_secrets()
+        hosts.forget_strangers()
 
     def _why_nothing(self, resources: int) -> str:
         return (
@@ -121,47 +111,8 @@ class SiteRun:
         defined = {each.address for resources in self.hardware.resources.values() for each in resources}
         return defined | {entry.address for entry in standing(self.hardware.store, self.site.name)}
 
-    def _is_current(self, name: StackName) -> bool:
-        kept = self.hardware.receipt_of(name)
-        if kept is None:
-            return not self.hardware.resources[name]
-        return kept.inputs_digest == self.hardware.wanted_digest(name, self.code)
-
     def _why_skipped(self, name: StackName) -> str:
         return "same inputs, and seen to be right" if self.hardware.resources[name] else "the definition has none here"
-
-    async def _observe(self) -> Mapping[str, Observation]:
-        self.progress(Event("observe", self.site.name, "started", "looking at what is there"))
-        seen = await self.hardware.observe()
-        self.progress(Event("observe", self.site.name, "done", _summary(seen)))
-        return seen
-
-    def _moved(self, name: StackName, seen: Mapping[str, Observation]) -> list[Observation]:
-        looked = (seen.get(resource.address) for resource in self.hardware.resources[name])
-        return [each for each in looked if each is not None and not each.same]
-
-    async def _plan(
-        self, todo: Sequence[StackName], orphans: "Sequence[Orphan]"
-    ) -> Mapping[StackName, list[PlannedAction]]:
-        """The engine's own preview of each stack; it bounds what the provider may do.
-
-        Raises:
-            RefusedError: something would be destroyed that was not approved.
-        """
-        self.progress(Event("plan", self.site.name, "started", "asking the engine what it would do"))
-        previews = await asyncio.gather(*(self.hardware.preview(name, refresh=True, keep_unseen=True) for name in todo))
-        planned = dict(zip(todo, previews, strict=True))
-        counts = _verbs(action for actions in previews for action in actions)
-        self.progress(Event("plan", self.site.name, "done", text_of(counts)))
-        destroyed = {
-            action.address: action.verb
-            for actions in previews
-            for action in actions
-            if action.verb in ("delete", "replace")
-        }
-        destroyed.update({orphan.stamp.address: "delete" for orphan in orphans})
-        refuse_unapproved(destroyed, self.approved)
-        return planned
 
     async def _destroy(self, orphans: "Sequence[Orphan]") -> None:
         from infra.provider import orphans as leftovers
@@ -183,16 +134,11 @@ class SiteRun:
                 self.destroyed.append(address)
                 self.progress(Event("plan", address, "done", "removed"))
 
-    async def _bring_about(
-        self,
-        todo: Sequence[StackName],
-        reasons: Mapping[StackName, str],
-        planned: Mapping[StackName, list[PlannedAction]],
-        pending: Mapping[HostName, Sequence[RoleWork]],
-    ) -> None:
+    async def _bring_about(self, found: Look, planned: Mapping[StackName, list[PlannedAction]]) -> None:
         """Run the stacks, and meanwhile configure whatever hosts stand."""
+        todo, pending = found.todo, found.pending
         if self.hosts is None:
-            await self._apply(todo, reasons, planned, None)
+            await self._apply(found, planned, None)
             self.progress(Event(STAGE, self.site.name, "unchanged", self._why_no_play()))
             return
         active = {host.name for host in self.site.active_hosts}
@@ -206,7 +152,7 @@ class SiteRun:
             standing_now = active - self._changing(todo, planned)
             configuring.heard |= standing_now
             configuring.add(standing_now - volumes)
-            await self._apply(todo, reasons, planned, configuring)
+            await self._apply(found, planned, configuring)
             configuring.add(self._standing(todo, configuring))
             configuring.close()
             await playing
@@ -232,7 +178,7 @@ class SiteRun:
         return {
             resource.address.rpartition("/")[2]
             for resource in declared
-            if resource.kind is Kind.HOST and verbs.get(resource.address) != "none"
+            if resource.kind is Kind.HOST and verbs.get(resource.address, "none") != "none"
         }
 
     def _standing(self, todo: Sequence[StackName], configuring: Configuring) -> set[HostName]:
@@ -247,19 +193,17 @@ class SiteRun:
         }
 
     async def _apply(
-        self,
-        todo: Sequence[StackName],
-        reasons: Mapping[StackName, str],
-        planned: Mapping[StackName, list[PlannedAction]],
-        configuring: Configuring | None,
+        self, found: Look, planned: Mapping[StackName, list[PlannedAction]], configuring: Configuring | None
     ) -> None:
+        todo = found.todo
+
         async def one(name: StackName) -> None:
             if name not in todo:
                 return
-            self.progress(Event(name, self.site.name, "started", reasons[name]))
+            self.progress(Event(name, self.site.name, "started", found.reason(name)))
             # What was planned after a look must be carried out after one: a state of before a kill has other steps.
             result = await self.hardware.apply(
-                name, allowed=planned.get(name), destroy_data=self.approved, refresh=name in planned
+                name, allowed=planned.get(name, []), destroy_data=self.approved, refresh=bool(found.made)
             )
             self._take(name, result)
 
@@ -325,28 +269,6 @@ class SiteRun:
                 )
 
 
-def refuse_unapproved(destroyed: Mapping[str, str], approved: Iterable[str]) -> None:
-    """Nothing, if all that would be destroyed was approved by its address.
-
-    A machine's record goes with its host and holds nothing of its own: it needs no approval.
-
-    Raises:
-        RefusedError: not all of it was; names each and the command that approves it.
-    """
-    given = set(approved)
-    missing = {
-        address: verb
-        for address, verb in sorted(destroyed.items())
-        if address not in given and "/machine/" not in address
-    }
-    if missing:
-        listed = ", ".join(f"{address} ({verb})" for address, verb in missing.items())
-        raise RefusedError(
-            f"this would destroy what stands: {listed}",
-            cure="approve each by name: pachon up " + " ".join(f"--destroy {address}" for address in missing),
-        )
-
-
 def text_of(counts: Mapping[str, int]) -> str:
     """Counts of verbs for people."""
     return ", ".join(f"{number} {verb}" for verb, number in sorted(counts.items()) if number) or "nothing"
@@ -356,25 +278,3 @@ def _moves(away: Iterable[PlannedAction], here: Iterable[PlannedAction]) -> bool
     """Whether an address is deleted by the one and created by the other."""
     created = {action.address for action in here if action.verb == "create"}
     return any(action.verb == "delete" and action.address in created for action in away)
-
-
-def _verbs(actions: Iterable[PlannedAction]) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for action in actions:
-        counted[action.verb] = counted.get(action.verb, 0) + 1
-    return counted
-
-
-def _summary(seen: Mapping[str, Observation]) -> str:
-    moved = [observation for observation in seen.values() if not observation.same]
-    if not moved:
-        return f"all {len(seen)} resources are as wanted"
-    shown = ", ".join(f"{each.address} {each.difference}" for each in moved[:4])
-    return f"{len(moved)} of {len(seen)} resources are not as wanted: {shown}" + (" …" if len(moved) > 4 else "")
-
-
-def _reason(stale: bool, moved: Sequence[Observation]) -> str:
-    told = ["its inputs are new"] if stale else []
-    if moved:
-        told.append(f"{len(moved)} of its resources {'are' if len(moved) > 1 else 'is'} not as wanted")
-    return " and ".join(told)

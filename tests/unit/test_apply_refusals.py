@@ -10,9 +10,10 @@ from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import MissingError, RefusedError, UsageError
 from pachon.ground import Stands
 from pachon.model.facility import Facility
+from pachon.plan.approval import refuse_unknown
 from pachon.planning import trusting
 from pachon.progress import silent
-from pachon.site_run import _moves, refuse_unapproved
+from pachon.site_run import _moves
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +55,9 @@ def test_racks_are_not_taken_down_by_a_command_and_nothing_is_stopped_first(rubi
 
 def test_an_approval_for_what_is_not_there_is_refused_with_the_nearest_address() -> None:
     with pytest.raises(UsageError, match="nothing to destroy") as refused:
-        apply.refuse_unknown({"base/host/base-batch1"}, {"base/host/base-batch01", "base/host/base-adm01"})
+        refuse_unknown({"base/host/base-batch1"}, {"base/host/base-batch01", "base/host/base-adm01"})
     assert "base/host/base-batch01" in refused.value.cure
-    apply.refuse_unknown({"base/host/base-adm01"}, {"base/host/base-adm01"})
-
-
-def test_destruction_names_all_that_was_not_approved_but_records_of_machines() -> None:
-    with pytest.raises(RefusedError) as refused:
-        refuse_unapproved({"b/host/a": "delete", "b/host/b": "replace", "b/machine/M": "delete"}, {"b/host/a"})
-    assert "b/host/b (replace)" in str(refused.value)
-    assert "--destroy b/host/b" in refused.value.cure
-    assert "machine" not in str(refused.value)
+    refuse_unknown({"base/host/base-adm01"}, {"base/host/base-adm01"})
 
 
 def test_what_moves_between_stacks_is_seen() -> None:

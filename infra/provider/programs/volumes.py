@@ -151,6 +151,24 @@ def read(call: Call) -> Call:
         return seen(call, top)
 
 
+def held_in(folder: Path) -> list[str]:
+    """Names of what lies in the volume."""
+    return [path.name for path in folder.iterdir() if path.name != "lost+found"]
+
+
+def holds(call: Call) -> Call:
+    """How much lies in the volume; nothing where there is none of that stamp."""
+    nodes = [device(disk) for disk in call["disks"]]
+    if any(contents(node) != (call["file_system"], label(call)) for node in nodes):
+        return {"entries": 0}
+    with pool_top(call, nodes) as top:
+        folder = folder_of(call, top)
+        if not folder.exists() or stamp_on(folder) != call["stamp"]:
+            return {"entries": 0}
+        held = held_in(folder)
+        return {"entries": len(held), "such_as": min(held, default="")}
+
+
 def apply(call: Call) -> Call:
     """Make, limit and mount the volume."""
     nodes = [device(disk) for disk in call["disks"]]
@@ -217,7 +235,7 @@ def remove(call: Call) -> Call:
         folder = folder_of(call, top)
         if not folder.exists() or stamp_on(folder) != call["stamp"]:
             return {"stamp": ""}
-        held = [path.name for path in folder.iterdir() if path.name != "lost+found"]
+        held = held_in(folder)
         if held and not call.get("data_too"):
             return {"refused": f"{len(held)} entries, such as {min(held)}"}
         drop_mount(call["mount"])
@@ -230,4 +248,4 @@ def remove(call: Call) -> Call:
 
 def main(call: Call) -> Call:
     """What stands after the call's verb."""
-    return guarded(call, {"apply": apply, "remove": remove, "read": read}[call["verb"]])
+    return guarded(call, {"apply": apply, "holds": holds, "remove": remove, "read": read}[call["verb"]])

@@ -34,7 +34,9 @@ class Noun:
 NOUNS = {
     "doctor": Noun("pachon.cli.doctor", "Say what this machine has and lacks."),
     "check": Noun("pachon.cli.check", "Check a definition and name everything that is wrong."),
-    "plan": Noun("pachon.cli.plan", "Show what 'up' would change."),
+    "plan": Noun("pachon.cli.plan", "Show what would be changed, and seal it."),
+    "approve": Noun("pachon.cli.approve", "Approve a plan, and what it destroys."),
+    "apply": Noun("pachon.cli.apply", "Carry out a plan, exactly it."),
     "up": Noun("pachon.cli.up", "Bring the facility to what its definition says."),
     "down": Noun("pachon.cli.down", "Take down what 'up' made."),
     "status": Noun("pachon.cli.status", "Show sites and hosts as they are."),

@@ -10,7 +10,7 @@ from pachon import places
 from pachon.cli.answer import Answer, Part, Table, facts
 from pachon.cli.campaign import outcome
 from pachon.cli.frame import Call, LongCommand, example, verb
-from pachon.errors import ExitCode, PachonError
+from pachon.errors import ExitCode, PachonError, RefusedError
 
 if TYPE_CHECKING:
     from pachon.apply import Order, UpReport
@@ -37,16 +37,23 @@ def up(
 ) -> Answer:
     """Bring the facility to what its definition says, then run the campaign that belongs to it, once.
 
+    'plan' and 'apply' in one: the plan is carried out at once if it destroys nothing but what is approved here.
     May be killed at any moment and run again: what is done stays done. Exit status: 0 done, 5 something would be
     destroyed that was not approved (or somebody else is writing), 6 some resources, hosts or products failed and the
     others are right.
     """
     from pachon.apply import Order
     from pachon.apply import up as bring_up
+    from pachon.approving import signers_of
     from pachon.batch.by_default import campaign_of
 
     call = Call.of(ctx)
     facility = call.facility()
+    if signers := signers_of(call.folder):
+        raise RefusedError(
+            f"{facility.name} asks for signed approvals ({signers})",
+            cure="'pachon plan --out FILE', 'pachon approve FILE --key KEY', then 'pachon apply FILE'",
+        )
     approved = frozenset(destroy or ())
     order = Order(
         facility=facility,
@@ -68,7 +75,7 @@ def up(
 
             failed = Failed(address="campaign", error=error.message, cure=error.cure)
             campaign, report = None, report.model_copy(update={"failures": (*report.failures, failed)})
-    return _answer(report, campaign, order.state)
+    return answer_of(report, campaign, order.state)
 
 
 def _campaign(order: "Order", report: "UpReport", progress: "Progress") -> "CampaignReport | None":
@@ -87,7 +94,8 @@ def _campaign(order: "Order", report: "UpReport", progress: "Progress") -> "Camp
         recorder.close()
 
 
-def _answer(report: "UpReport", campaign: "CampaignReport | None", state: Path) -> Answer:
+def answer_of(report: "UpReport", campaign: "CampaignReport | None", state: Path) -> Answer:
+    """What a run came to, as an answer."""
     rows = [(host.name, host.site, host.machine, host.address, host.done) for host in report.hosts]
     head = {
         "facility": report.facility,
@@ -101,6 +109,10 @@ def _answer(report: "UpReport", campaign: "CampaignReport | None", state: Path) 
         text += ["this is the twin (no operating systems); for the real lab this machine lacks:"]
         text += [f"  {lack}" for lack in report.lacks]
     text += ["", Table(("host", "site", "machine", "address", "done"), rows, empty="no active host")]
+    if report.child_plan:
+        text += [
+            f"more than the plan holds would be needed; the child plan waits for its approval: {report.child_plan}"
+        ]
     for failure in report.failures:
         text += [f"failed: {failure.address}: {failure.error}" + (f"; {failure.cure}" if failure.cure else "")]
     if campaign is not None:

@@ -73,7 +73,7 @@ def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Ex
         return Examined(None, (nothing,))
     sources = read_sources(folder)
     resolved = resolve(sources, existing)
-    catalogue = read_catalogue(_catalogue_of(folder))
+    catalogue = read_catalogue(catalogue_of(folder))
     complaints = [*sources.complaints, *resolved.complaints, *catalogue.complaints]
     warnings: list[Complaint] = []
     if resolved.facility is not None:
@@ -85,7 +85,7 @@ def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Ex
     return Examined(resolved.facility, tuple(sorted(set(complaints))), tuple(sorted(set(warnings))))
 
 
-def _catalogue_of(folder: Path) -> Path:
+def catalogue_of(folder: Path) -> Path:
     """The catalogue beside a facility (``../../catalogue``), or else the one that ships."""
     beside = folder.resolve().parents[1] / "catalogue" if len(folder.resolve().parents) > 1 else CATALOGUE
     return beside if beside.is_dir() else CATALOGUE

@@ -1,4 +1,4 @@
-"""JSON Schemas of the files under ``inventory/``, made from the written types.
+"""JSON Schemas of the files under ``inventory/`` and of plans, made from their types.
 
 ``python -m pachon.definition.schema`` writes them; with ``--check`` it says which are not current.
 """
@@ -9,17 +9,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from pachon import places
 from pachon.definition.campaigns import WrittenCampaign, WrittenPipeline
 from pachon.definition.catalogue import WrittenService
-from pachon.definition.written import TABLES, Written, WrittenFacility, WrittenSite
+from pachon.definition.written import TABLES, WrittenFacility, WrittenSite
+from pachon.plan.approval import Approval
+from pachon.plan.document import Plan
 
 FOLDER = places.CHECKOUT / "inventory" / "schema"
 
-DOCUMENTS: dict[str, type[Written]] = {
+DOCUMENTS: dict[str, type[BaseModel]] = {
+    "approval": Approval,
     "campaign": WrittenCampaign,
     "facility": WrittenFacility,
     "pipeline": WrittenPipeline,
+    "plan": Plan,
     "service": WrittenService,
     "site": WrittenSite,
     **{f"{name.removesuffix('.csv')}-row": row for name, row in TABLES.items()},

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,14 @@ class Observation:
     same: bool
     difference: str
     """Why not, for people; empty when it is as wanted."""
+    answered: bool = True
+
+    @property
+    def condition(self) -> str:
+        """What was seen, in words that stay the same as long as it is so."""
+        if self.same:
+            return "as wanted"
+        return self.difference.partition(": ")[0] if self.answered else "does not answer"
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class SiteHardware:
     store: Store
     stack_by_name: Mapping[StackName, Stack]
 
-    @property
+    @cached_property
     def resources(self) -> dict[StackName, list[ResourceInputs]]:
         """What each stack declares."""
         first = next(iter(self.stack_by_name.values()))
@@ -71,6 +80,25 @@ class SiteHardware:
             await context.close()
         return {observation.address: observation for observation in found}
 
+    async def holding(self, volumes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """What lies in these volumes (inputs by address), in words; those whose host does not answer are left out."""
+        from infra.provider.main import context_of
+        from infra.provider.volume import holds
+
+        context = context_of(self.engine.run_file(self.stack_by_name["storage"]))
+
+        async def ask(address: str, inputs: Mapping[str, Any]) -> tuple[str, str]:
+            try:
+                return address, await holds(context, dict(inputs))
+            except PachonError:
+                return address, ""
+
+        try:
+            told = await asyncio.gather(*(ask(address, inputs) for address, inputs in sorted(volumes.items())))
+        finally:
+            await context.close()
+        return {address: said for address, said in told if said}
+
     async def leftovers(self, made: Sequence[Entry]) -> "list[Orphan]":
         """What a killed run made and the definition has since dropped; ``made`` is what the journal says may stand.
 
@@ -84,6 +112,25 @@ class SiteHardware:
         exports = await asyncio.gather(*(self.engine.export(stack) for stack in self.stack_by_name.values()))
         in_state = [Stamp(address=each.address, generation=each.generation) for export in exports for each in export]
         return await orphans.find(self.engine.run_file(self.stack_by_name["compute"]), in_state=in_state)
+
+    def has_record(self, stack: StackName) -> bool:
+        """Whether the engine may have a state of the stack; without one all that is declared is yet to be created."""
+        named = self.stack_by_name[stack]
+        folder = self.engine.state / "pulumi" / ".pulumi" / "stacks" / named.project
+        return bool(self.engine.own_backend) or any(folder.glob(f"{named.label}.json*"))
+
+    def creates(self, stack: StackName) -> list[PlannedAction]:
+        """What the engine would say where nothing was ever made."""
+        return [
+            PlannedAction(
+                address=resource.address,
+                kind=resource.kind.value,
+                verb="create",
+                reason="in the definition, and nothing of it was ever made here",
+                generation=resource.generation,
+            )
+            for resource in self.resources[stack]
+        ]
 
     async def preview(
         self, stack: StackName, *, refresh: bool = False, keep_unseen: bool = False
@@ -128,7 +175,7 @@ async def _look(context: "Context", resource: ResourceInputs) -> Observation:
     try:
         difference = await _difference(context, resource)
     except PachonError as error:
-        difference = error.message
+        return Observation(resource.address, same=False, difference=error.message, answered=False)
     return Observation(resource.address, same=not difference, difference=difference)
 
 

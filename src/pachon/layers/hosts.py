@@ -76,6 +76,10 @@ class SiteHosts:
     progress: Progress = silent
     played: dict[str, Literal["create", "update"]] = field(default_factory=dict)
     """Verb of each role that was played well, by address."""
+    bound: frozenset[str] | None = None
+    """Addresses of the roles that an approved plan holds; None: whatever is pending."""
+    refused: set[str] = field(default_factory=set)
+    """Hosts that would have needed more than that."""
 
     def address(self, host: HostName) -> str:
         """Address of a host."""
@@ -186,8 +190,11 @@ class SiteHosts:
         """
         assert self.lease is not None, "whoever plays holds the site's lease"
         todo = await asyncio.to_thread(self.pending, frozenset(names))
+        if outside := self._outside(todo):
+            self.refused |= outside.keys()
+            todo = {name: works for name, works in todo.items() if self.address(name) not in outside}
         if not todo:
-            return []
+            return list(outside.values())
         works = [work for each in todo.values() for work in each]
         await asyncio.to_thread(intend, self.store, self.lease, [work.address for work in works])
         playing = _Playing(self, self.lease, todo)
@@ -205,7 +212,19 @@ class SiteHosts:
                 said = str(error)
             # Ansible ends all plays when all hosts of one have failed: the others' roles are yet to be played.
             left = playing.left() if playing.failed_since() else {}
-        return playing.finish(said)
+        return [*outside.values(), *playing.finish(said)]
+
+    def _outside(self, todo: Mapping[HostName, Sequence[RoleWork]]) -> dict[str, Trouble]:
+        """Hosts that need more than the approved plan holds: nothing is played there."""
+        if self.bound is None:
+            return {}
+        found = {}
+        for name, works in todo.items():
+            if strange := [work for work in works if work.address not in self.bound]:
+                said = f"{', '.join(work.role for work in strange)} would be played, which the plan does not hold"
+                cure = "look at what changed, and approve a new plan: 'pachon plan --out FILE'"
+                found[self.address(name)] = Trouble(address=self.address(name), error=said, cure=cure)
+        return found
 
     def _playbook(self, todo: Mapping[HostName, Sequence[RoleWork]], lane: int) -> Playbook:
         by_name = {host.name: host for host in self.site.active_hosts}

@@ -197,7 +197,7 @@ class Engine:
             pulumi=str(self.pulumi),
             work=str(_folder(self.state / "pulumi" / "work" / f"{stack.project}-{stack.label}")),
             home=str(_folder(self.state / "pulumi" / "home")),
-            backend="" if self._backend else str(_folder(self.state / "pulumi")),
+            backend="" if self.own_backend else str(_folder(self.state / "pulumi")),
             run_id=run_id,
             leased=self.lease is not None,
             parallel=PARALLEL,
@@ -227,7 +227,8 @@ class Engine:
         return _read(answer, f"{verb} of {stack.project}/{stack.label}", done, log)
 
     @property
-    def _backend(self) -> str:
+    def own_backend(self) -> str:
+        """Address of the backend that has the engine's state, where that is not the state folder."""
         return self.backend or os.environ.get(BACKEND_VARIABLE, "")
 
     def _file(self, stack: Stack, name: str) -> Path:
@@ -289,7 +290,7 @@ class Engine:
             **run_group.marked(run_id),
             "PATH": path,
             VARIABLE: str(run_file),
-            "PULUMI_BACKEND_URL": self._backend or f"file://{_folder(self.state / 'pulumi')}",
+            "PULUMI_BACKEND_URL": self.own_backend or f"file://{_folder(self.state / 'pulumi')}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(self.state)),
             "GOGC": "400",  # the CLI lives for seconds, a tenth of which went into collecting its garbage
             "OTEL_SDK_DISABLED": "true",

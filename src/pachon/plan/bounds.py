@@ -1,0 +1,66 @@
+"""Whether one plan stays inside another that was approved: what an approved plan allows when it is taken up again."""
+
+from pachon.errors import RefusedError
+from pachon.plan.document import SEAL_SHOWN, Action, Plan
+
+SHOWN = 8
+
+
+def outside(child: Plan, parent: Plan) -> list[str]:
+    """Actions of the one that the other does not allow, each in words."""
+    allowed: dict[str, list[Action]] = {}
+    for action in parent.actions:
+        allowed.setdefault(action.address, []).append(action)
+    deferred = {address for envelope in parent.envelopes for address in envelope.addresses}
+    told = [
+        f"{action.address} ({action.verb})"
+        for action in child.actions
+        if action.verb != "unknown"
+        and not (action.layer == "hosts" and action.address in deferred)
+        and not any(_covers(known, action) for known in allowed.get(action.address, ()))
+    ]
+    roles = deferred | {action.address for action in parent.actions if action.layer == "hosts"}
+    told += [
+        f"{address} (in an envelope)"
+        for envelope in child.envelopes
+        for address in envelope.addresses
+        if address not in roles
+    ]
+    known = {each.address for each in parent.protections}
+    return told + [f"{each.address} (loses {each.loses})" for each in child.protections if each.address not in known]
+
+
+def roles_of(plan: Plan) -> frozenset[str]:
+    """Addresses of the roles that may be played under a plan."""
+    deferred = {address for envelope in plan.envelopes for address in envelope.addresses}
+    return frozenset(deferred | {action.address for action in plan.actions if action.layer == "hosts"})
+
+
+def refuse_outside(child: Plan, parent: Plan, *, kept: str) -> None:
+    """Nothing, if the child stays inside.
+
+    Raises:
+        RefusedError: it does not; ``kept`` is the file in which it waits for an approval of its own.
+    """
+    if told := outside(child, parent):
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        raise RefusedError(
+            f"plan {parent.seal[:SEAL_SHOWN]} was begun, and what is left is not all inside it: "
+            f"{', '.join(told[:SHOWN])}{more}",
+            cure=f"look at the child plan and apply it: 'pachon apply {kept}'",
+        )
+
+
+def _covers(known: Action, action: Action) -> bool:
+    """Whether an approved action allows this one: the same end, by no more destruction."""
+    if action.layer == "hosts":
+        return True
+    match action.verb:
+        case "delete":
+            return (known.verb == "delete" and known.after == action.after) or (
+                known.verb == "replace" and known.after != action.after
+            )
+        case "replace":
+            return known.verb == "replace" and known.after == action.after
+        case _:
+            return known.verb != "delete" and known.after == action.after

@@ -1,0 +1,322 @@
+"""The plan as a value: order, risk, protection, seal; over random small facilities it always holds together."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pachon.errors import RefusedError, UsageError
+from pachon.model.facility import Facility, Host, Placement
+from pachon.model.hardware import STACKS, ResourceInputs, StackName, inputs_of
+from pachon.plan.approval import Approval, refuse_invalid, refuse_unapproved
+from pachon.plan.bounds import outside
+from pachon.plan.document import Action, Difference, Fact, Plan, Verb, read_plan, text_of_file
+from pachon.plan.folding import lines_of
+from pachon.plan.graph import graph
+from pachon.plan.making import Basis, DeferredRoles, Findings, Made, definition_of, plan_of
+from pachon.plan.markdown import markdown
+from pachon.plan.moving import moved
+from tests.worlds import facility, images, without_hosts
+
+ROLES = ("base", "firewall", "gateway")
+Standing = Mapping[str, tuple[StackName, ResourceInputs]]
+"""What was made, by address."""
+BATCH = "base/host/base-h"
+
+
+def inputs(whole: Facility, version: int = 1) -> dict[str, tuple[StackName, ResourceInputs]]:
+    """What a facility's stacks declare, by address."""
+    declared = inputs_of(whole, "base", images(version))
+    return {each.address: (stack, each) for stack in STACKS for each in declared[stack]}
+
+
+def verb_of(before: ResourceInputs | None, after: ResourceInputs | None) -> Verb:
+    """What an engine would say."""
+    if before is None or after is None:
+        return "create" if before is None else "delete"
+    if before.generation != after.generation:
+        return "replace"
+    return "none" if before.inputs == after.inputs else "update"
+
+
+def differences(before: ResourceInputs | None, after: ResourceInputs | None) -> tuple[Difference, ...]:
+    """Inputs that differ."""
+    if before is None or after is None:
+        return ()
+    keys = sorted(key for key in after.inputs if before.inputs.get(key) != after.inputs[key])
+    return tuple(Difference(key=key, before=before.inputs.get(key), after=after.inputs[key]) for key in keys)
+
+
+def engine_says(made: Standing, wanted: Standing) -> list[Action]:
+    """The previews of all stacks: what moves from one to another is deleted in the one and created in the other."""
+    told = []
+    for address in sorted(made.keys() | wanted.keys()):
+        (old_stack, before), (new_stack, after) = made.get(address, ("", None)), wanted.get(address, ("", None))
+        pairs = [(old_stack or new_stack, before, after)]
+        if before is not None and after is not None and old_stack != new_stack:
+            pairs = [(old_stack, before, None), (new_stack, None, after)]
+        for stack, old, new in pairs:
+            told.append(
+                Action(
+                    site="base",
+                    layer="hardware",
+                    stack=stack,
+                    address=address,
+                    verb=verb_of(old, new),
+                    before="" if old is None else old.generation,
+                    after=new.generation if new is not None else old.generation if old is not None else "",
+                    differences=differences(old, new),
+                    reason="as the test has it",
+                )
+            )
+    return told
+
+
+def roles_say(
+    whole: Facility, played: Mapping[str, str], new: Iterable[str]
+) -> tuple[list[Action], list[DeferredRoles]]:
+    """Roles of hosts that stand, and envelopes for those that do not."""
+    actions, deferred = [], []
+    for host in whole.sites[0].active_hosts:
+        addresses = [f"base/host/{host.name}/role/{role}" for role in ROLES]
+        if f"base/host/{host.name}" in new:
+            deferred.append(DeferredRoles(site="base", host=f"base/host/{host.name}", addresses=tuple(addresses)))
+            continue
+        for address in addresses:
+            verb: Verb = "none" if played.get(address) == str(host.groups) else "update"
+            actions.append(Action(site="base", layer="hosts", stack="hosts", address=address, verb=verb, reason="r"))
+    return actions, deferred
+
+
+def plan(
+    whole: Facility, made: Standing, *, version: int = 1, played: Mapping[str, str] | None = None, **further: Any
+) -> Plan:
+    """The plan from what stands to what the facility says."""
+    actions = engine_says(made, inputs(whole, version))
+    new = {action.address for action in actions if action.verb in ("create", "replace")}
+    roles, deferred = roles_say(whole, played or {}, new) if played is not None else ([], [])
+    findings = Findings(
+        site="base",
+        actions=(*actions, *roles),
+        deferred=tuple(deferred),
+        made=tuple(Made(address=address, inputs=each.inputs) for address, (_, each) in made.items()),
+        **further,
+    )
+    return plan_of(whole, [findings], Basis(definition=definition_of(whole), code={"roles": "r"}, roles=ROLES))
+
+
+def with_host(whole: Facility, name: str, **values: Any) -> Facility:
+    """The facility with a host changed."""
+    site = whole.sites[0]
+    hosts = tuple(host.model_copy(update=values) if host.name == name else host for host in site.hosts)
+    return whole.model_copy(update={"sites": (site.model_copy(update={"hosts": hosts}),)})
+
+
+@st.composite
+def facilities(draw: st.DrawFn) -> Facility:
+    """A few hosts, switches and volumes; some of the hosts left out, some regrouped."""
+    hosts = draw(st.integers(1, 4))
+    whole = facility(hosts=hosts, switches=draw(st.integers(0, 2)), volumes=draw(st.integers(0, hosts)))
+    bare = [host for host in whole.hosts if not _has_volume(whole, host)]
+    dropped = draw(st.sets(st.sampled_from([host.name for host in bare]))) if bare else set()
+    whole = without_hosts(whole, *dropped)
+    for host in whole.hosts:
+        if host.flavour != "switch" and draw(st.booleans()):
+            whole = with_host(whole, host.name, groups=("batch", "database"))
+    return whole
+
+
+def _has_volume(whole: Facility, host: Host) -> bool:
+    return any(pool.host == host.name for pool in whole.sites[0].storage_pools)
+
+
+def assert_in_order(made: Plan) -> None:
+    """No action before its needs; each once."""
+    wave_of: dict[str, list[int]] = {}
+    for wave in made.waves:
+        for action in wave.actions:
+            wave_of.setdefault(action.address, []).append(wave.number)
+    for wave in made.waves:
+        for action in wave.actions:
+            for need in action.needs:
+                assert min(wave_of[need]) < wave.number, f"{action.address} comes before {need}"
+    assert len(made.actions) == sum(number for verb, number in made.counts.items() if verb != "none")
+
+
+@settings(max_examples=25, deadline=None)
+@given(before=facilities(), after=facilities(), versions=st.tuples(st.integers(1, 2), st.integers(1, 2)))
+def test_no_action_comes_before_its_needs_and_the_same_values_give_the_same_bytes(
+    before: Facility, after: Facility, versions: tuple[int, int]
+) -> None:
+    made = inputs(before, versions[0])
+    first = plan(after, made, version=versions[1], played={})
+    assert_in_order(first)
+    assert text_of_file(first) == text_of_file(
+        plan(after, dict(reversed(made.items())), version=versions[1], played={})
+    )
+    assert read_plan(text_of_file(first), "it") == first
+    assert graph(first).startswith("<svg") and markdown(first)
+    assert sum(len(line.addresses) for line in lines_of(first)) == len(first.actions)
+
+
+@settings(max_examples=15, deadline=None)
+@given(whole=facilities(), version=st.integers(1, 2))
+def test_the_plan_of_what_was_applied_is_empty(whole: Facility, version: int) -> None:
+    played = {f"base/host/{host.name}/role/{role}": str(host.groups) for host in whole.hosts for role in ROLES}
+    again = plan(whole, inputs(whole, version), version=version, played=played)
+    assert not again.pending
+    assert set(again.counts) <= {"none"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(before=facilities(), after=facilities(), data=st.data())
+def test_what_is_left_of_a_plan_that_was_carried_out_in_part_stays_inside_it(
+    before: Facility, after: Facility, data: st.DataObject
+) -> None:
+    made, wanted = inputs(before), inputs(after)
+    whole = plan(after, made, played={})
+    done = data.draw(st.sets(st.sampled_from(sorted(made.keys() | wanted.keys()))))
+    part = {address: each for address, each in made.items() if address not in done}
+    part |= {address: wanted[address] for address in done if address in wanted}
+    assert outside(plan(after, part, played={}), whole) == []
+
+
+def test_a_switch_comes_before_what_hangs_on_it_and_a_host_before_its_volume() -> None:
+    made = plan(facility(hosts=2, switches=1, volumes=1), {})
+    order = {action.address: wave.number for wave in made.waves for action in wave.actions}
+    assert order["base/machine/S0003"] < order["base/host/base-sw003"] < order["base/network/batch"]
+    assert order["base/machine/S0001"] < order["base/host/base-h001"] < order["base/volume/scratch1"]
+    assert made.counts == {"create": len(made.actions)}
+
+
+def test_what_moves_to_another_stack_is_gone_there_before_it_is_made_here() -> None:
+    whole = facility(hosts=2, switches=1)
+    moving = with_host(whole, "base-h001", flavour="switch", groups=("switch",))
+    made = plan(moving, inputs(whole))
+    (gone,) = [
+        wave.number for wave in made.waves for a in wave.actions if (a.address, a.verb) == (f"{BATCH}001", "delete")
+    ]
+    (new,) = [
+        wave.number for wave in made.waves for a in wave.actions if (a.address, a.verb) == (f"{BATCH}001", "create")
+    ]
+    assert gone < new
+
+
+def test_roles_of_hosts_that_are_yet_to_be_made_are_deferred_with_their_bounds() -> None:
+    made = plan(facility(hosts=1, volumes=1), {}, played={})
+    (envelope,) = made.envelopes
+    assert envelope.waits_for == (f"{BATCH}001", "base/volume/scratch1")
+    assert envelope.addresses == tuple(f"{BATCH}001/role/{role}" for role in ROLES)
+    assert envelope.risk == "medium"
+
+
+def test_unknown_is_counted_and_never_shown_as_unchanged() -> None:
+    actions = [
+        Action(site="base", layer="hardware", stack="compute", address=f"{BATCH}001", verb="unknown", reason="?")
+    ]
+    made = plan_of(facility(), [Findings(site="base", actions=tuple(actions))], Basis(definition={}, code={}))
+    assert made.counts == {"unknown": 1}
+    assert made.pending
+    assert made.actions[0].risk == "high"
+
+
+def test_a_plan_that_was_changed_after_it_was_sealed_is_refused_and_another_file_is_none() -> None:
+    text = text_of_file(plan(facility(), {}))
+    with pytest.raises(RefusedError, match="changed since it was sealed"):
+        read_plan(text.replace('"verb": "create"', '"verb": "delete"', 1), "plan.json")
+    with pytest.raises(UsageError, match="no plan"):
+        read_plan("{}", "plan.json")
+
+
+def test_each_thing_that_has_moved_is_named() -> None:
+    whole = facility()
+    facts = (
+        Fact(address=f"{BATCH}001", kind="seen", value="as wanted"),
+        Fact(address="base", kind="journal", value="1"),
+    )
+    made = plan(whole, {}, facts=facts, parent="run-1")
+    basis = Basis(definition=made.definition, code=made.code)
+    assert moved(made, basis, {"base": "run-1"}, facts) == []
+    other = with_host(whole, "base-h001", groups=("database",))
+    told = moved(made, Basis(definition=definition_of(other), code={"roles": "s"}), {"base": "run-2"}, [facts[1]])
+    assert told == [
+        "the definition (site base)",
+        "the program (roles)",
+        "the last run at base (then run-1, now run-2)",
+        f"{BATCH}001: what is seen there (then as wanted, now nothing)",
+    ]
+
+
+def test_a_plan_made_without_a_look_relies_on_none() -> None:
+    made = plan(facility(), {})
+    now = [Fact(address=f"{BATCH}001", kind="seen", value="is off")]
+    assert moved(made, Basis(definition=made.definition, code=made.code), {"base": ""}, now) == []
+
+
+def test_destruction_names_all_that_was_not_approved_but_records_of_machines() -> None:
+    whole = facility(hosts=3)
+    made = plan(without_hosts(whole, "base-h002", "base-h003"), inputs(whole))
+    with pytest.raises(RefusedError) as refused:
+        refuse_unapproved(made, [f"{BATCH}002"], command="pachon up")
+    assert f"{BATCH}003 (delete)" in refused.value.message
+    assert refused.value.cure.endswith(f"pachon up --destroy {BATCH}003")
+    assert "machine" not in str(refused.value)
+    refuse_unapproved(made, [f"{BATCH}00*"], command="pachon up")
+
+
+def dropping(number: int, **further: Any) -> Plan:
+    """A plan that takes that many of three database hosts away."""
+    whole = facility(hosts=3)
+    for host in whole.hosts:
+        whole = with_host(whole, host.name, groups=("database",))
+    placed = Placement(service="managed-databases", site="base", enclave="batch", group="database")
+    whole = whole.model_copy(update={"placements": (placed,)})
+    names = [host.name for host in whole.hosts][:number]
+    return plan(without_hosts(whole, *names), inputs(whole), **further)
+
+
+def test_a_quorum_and_a_last_copy_have_to_be_named_whatever_else_was_approved() -> None:
+    refuse_unapproved(dropping(1), ["base/host/*"], command="pachon up")
+    for number, lost in ((2, {"quorum"}), (3, {"quorum", "last copy"})):
+        made = dropping(number)
+        assert {each.loses for each in made.protections} == lost
+        with pytest.raises(RefusedError, match="quorum"):
+            refuse_unapproved(made, ["base/host/*", "base/*"], command="pachon up")
+        refuse_unapproved(made, ["base/host/*", *(each.address for each in made.protections)], command="pachon up")
+
+
+@pytest.mark.parametrize(("said", "named"), [("is empty", False), ("holds 3 entries, such as runs", True), ("", True)])
+def test_a_volume_that_holds_data_or_cannot_be_asked_has_to_be_named(said: str, named: bool) -> None:
+    whole = facility(volumes=1)
+    site = whole.sites[0].model_copy(update={"volumes": (), "storage_pools": ()})
+    holding = {"base/volume/scratch1": said} if said else {}
+    made = plan(whole.model_copy(update={"sites": (site,)}), inputs(whole), holding=holding)
+    assert bool(made.protections) is named
+    if named:
+        with pytest.raises(RefusedError, match="the volume holds"):
+            refuse_unapproved(made, ["base/volume/*"], command="pachon up")
+    else:
+        refuse_unapproved(made, ["base/volume/*"], command="pachon up")
+    refuse_unapproved(made, ["base/volume/scratch1"], command="pachon up")
+
+
+def test_an_approval_is_for_one_plan_and_ends() -> None:
+    made, now = plan(facility(), {}), datetime(2026, 11, 28, 12, tzinfo=UTC)
+    given_one = Approval(plan=made.seal, facility="filed", until=now + timedelta(hours=1), by="ana")
+    refuse_invalid(given_one, made, now)
+    with pytest.raises(RefusedError, match="ended at"):
+        refuse_invalid(given_one, made, now + timedelta(hours=2))
+    with pytest.raises(RefusedError, match="approval is for plan"):
+        refuse_invalid(given_one.model_copy(update={"plan": "0" * 64}), made, now)
+
+
+def test_a_gateway_s_firewall_is_a_high_risk_and_a_worker_s_a_medium_one() -> None:
+    whole = with_host(facility(), "base-h001", groups=("gateway",))
+    made = plan(whole, inputs(whole), played={})
+    risks = {action.address: action.risk for action in made.actions}
+    assert risks[f"{BATCH}001/role/firewall"] == "high"
+    assert risks[f"{BATCH}002/role/firewall"] == "medium"
+    assert risks[f"{BATCH}002/role/base"] == "low"
