@@ -46,6 +46,7 @@ NOUNS = {
     "host": Noun("pachon.cli.host", "List and show hosts, and log in to them."),
     "person": Noun("pachon.cli.person", "List people, and give them SSH certificates."),
     "machine": Noun("pachon.cli.machine", "List and show machines, and switch them."),
+    "blast": Noun("pachon.cli.blast", "Say what is affected if something goes away."),
     "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
     "campaign": Noun("pachon.cli.campaign", "Carry out campaigns of batch production."),
     "store": Noun("pachon.cli.store", "The record of what runs did: show, back up, restore."),
