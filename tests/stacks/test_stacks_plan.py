@@ -18,7 +18,7 @@ from pachon.progress import silent
 from pachon.sealing import begin, settle
 from pachon.site_look import look
 from pachon.site_run import SiteRun
-from pachon.store.database import Store, open_store
+from pachon.store.database import Store
 from pachon.store.lease import Lease, acquire, release
 from tests.worlds import World, facility, make_world, pulumi_cli, without_hosts
 
@@ -81,7 +81,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     world = make_world(tmp_path, facility(hosts=2), pulumi_cli())
-    store = open_store(world.state / "store.db")
+    store = world.store
     yield Bench(world, store)
     store.close()
 
