@@ -33,7 +33,7 @@ from pachon.site_look import look
 from pachon.site_run import Failed, SiteRun
 from pachon.sites import CODE, hardware_of, hosts_of
 from pachon.store.database import Store, open_store
-from pachon.store.lease import Lease, hold
+from pachon.store.lease import Lease, hold, note_outcome
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,12 @@ def up(order: Order, progress: Progress) -> UpReport:
                 message = f"took over from run {lease.took_over}, whose process is gone"
                 recorder(Event("lease", lease.site, "done", message))
         run = Run(order=order, ground=ground, recorder=recorder, store=store, leases=leases)
-        return asyncio.run(_up(run))
+        report = asyncio.run(_up(run))
+        for failed in report.failures:
+            recorder.keep_failure(failed.address, "; ".join(filter(None, (failed.error, failed.cure))))
+        for name in {failed.address.partition("/")[0] for failed in report.failures} & leases.keys():
+            note_outcome(store, leases[name], "partial")
+        return report
 
 
 async def _up(run: Run) -> UpReport:

@@ -15,6 +15,8 @@ from pachon.progress import Event, Progress
 
 FILE = "events.jsonl"
 """Name of the record in a facility's state folder."""
+REPORT = "report"
+"""Stage of what failed in the end."""
 KEEP_BYTES = 8 << 20
 """A larger file is put aside as ``….1`` when the next run begins."""
 
@@ -43,10 +45,17 @@ class Recorder:
         now = time.monotonic() - self.began
         first, _ = self.stages.get(event.stage, (now, now))
         self.stages[event.stage] = (first, now)
+        self._write(event)
+        self.shown(event)
+
+    def keep_failure(self, address: str, message: str) -> None:
+        """Write down what failed in the end and what mends it; shown it is by who reports on the run."""
+        self._write(Event(REPORT, address, "failed", message))
+
+    def _write(self, event: Event) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"at": at, "run": self.run, "process": self._process, **event.__dict__}
         os.write(self._file, (json.dumps(line, ensure_ascii=False) + "\n").encode())
-        self.shown(event)
 
     def seconds(self) -> dict[str, float]:
         """How long each stage took, in the order in which they began."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pachon.events import FILE
+from pachon.events import FILE, REPORT
 from pachon.model.base import Frozen
 from pachon.store.database import Store
 from pachon.store.runs import RunSummary, Step, beside, find_run, step_before, steps_of
@@ -156,6 +156,8 @@ def fold(happenings: Iterable[Happening], started_at: datetime) -> tuple[Stretch
     """What happened, by stage and address, in the order in which it began."""
     grouped: dict[tuple[str, str], list[Happening]] = {}
     for each in happenings:
+        if each.stage == REPORT:
+            continue
         grouped.setdefault((each.stage, each.address), []).append(each)
     return tuple(_stretch(group, started_at) for group in grouped.values())
 
@@ -176,9 +178,12 @@ def _stretch(group: Sequence[Happening], started_at: datetime) -> Stretch:
 
 
 def failures_of(steps: Iterable[Step], happenings: Iterable[Happening]) -> tuple[Failure, ...]:
-    """What failed: as the journal has it, else as the last event about it says."""
-    found = {step.address: step.message for step in steps if step.outcome == "failed"}
+    """What failed: as the run reported it, else as the journal has it, else as the last event about it says."""
     last = {(each.stage, each.address): each for each in happenings}
+    found = {address: each.message for (stage, address), each in last.items() if stage == REPORT}
+    for step in steps:
+        if step.outcome == "failed":
+            found.setdefault(step.address, step.message)
     for (stage, address), each in last.items():
         if each.state == "failed":
             found.setdefault(address or stage, each.message)

@@ -14,7 +14,7 @@ from pachon.processes.holder import this_process
 from pachon.progress import Event, silent
 from pachon.store.database import Store, open_store
 from pachon.store.journal import Journal
-from pachon.store.lease import Lease, acquire, hold, release
+from pachon.store.lease import Lease, acquire, hold, note_outcome, release
 from pachon.store.runs import find_run, runs_of, step_before, steps_of
 from pachon.store.tables import leases, runs
 
@@ -59,6 +59,9 @@ def two_sites(store: Store, state: Path, *, disk: int = 4, fails: str = "") -> N
         journal = journal_of(store, second)
         asyncio.run(steps(journal, disk, fails=fails))
         journal.close()
+        if fails:
+            recorder.keep_failure("base/host/c", "it is off; switch it on")
+            note_outcome(store, second, "partial")
         recorder.close()
 
 
@@ -70,7 +73,7 @@ def test_runs_are_told_newest_first_with_what_they_changed(where: str, tmp_path:
     assert [run.number for run in found] == [1, 2, 3, 4]
     assert {run.site for run in found[:2]} == {"archive", "base"}
     newest, older = runs_of(store, site="base")
-    assert (newest.steps, newest.changes, newest.failed, newest.unfinished, newest.outcome) == (2, 1, 1, 0, "done")
+    assert (newest.steps, newest.changes, newest.failed, newest.unfinished, newest.outcome) == (2, 1, 1, 0, "partial")
     assert (older.steps, older.changes, older.failed, older.unfinished) == (2, 1, 0, 1)
     assert newest.process == this_process().process
     assert newest.controller == this_process().machine
@@ -126,7 +129,8 @@ def test_the_story_of_a_run_is_of_its_site_and_of_what_concerns_all_of_the_comma
         ("hosts", "base/host/b", "failed", 1),
     ]
     assert [(failure.address, failure.message) for failure in story.failures] == [
-        ("base/host/b", "no disk; put one in")
+        ("base/host/c", "it is off; switch it on"),
+        ("base/host/b", "no disk; put one in"),
     ]
     assert story.logs == (str(log),)
     other = timeline.story_of(store, tmp_path, runs_of(store, site="archive")[0].id)

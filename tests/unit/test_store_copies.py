@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy
 
+from pachon import places
+from pachon.cli.main import run as command
 from pachon.errors import LeaseHeldError, RefusedError, UsageError
 from pachon.processes.holder import this_process
 from pachon.store.copies import TABLES, back_up, copy_to_file, inspect_backup, restore
@@ -145,6 +147,28 @@ def test_a_backup_that_is_none_or_was_changed_or_is_of_another_version_changes_n
     with pytest.raises(UsageError, match="cannot be read"):
         restore(store, tmp_path / "missing", replace=True)
     assert contents(store) == before
+
+
+def test_a_damaged_store_is_put_aside_for_its_backup_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PACHON_STATE", str(tmp_path))
+    monkeypatch.delenv("PACHON_STORE", raising=False)
+    place = Path(places.store(places.state("t-damaged")))
+    store = filled(str(place))
+    back_up(store, tmp_path / "backup.jsonl")
+    store.close()
+    words = ["store", "restore", str(tmp_path / "backup.jsonl"), "--facility", "t-damaged"]
+    spoilt = b"x" * place.stat().st_size
+    place.write_bytes(spoilt)
+    assert command(words) == 1
+    assert "--replace' puts it aside" in capsys.readouterr().err
+    assert place.read_bytes() == spoilt
+    assert command([*words, "--replace"]) == 0
+    assert "what was damaged is in" in capsys.readouterr().out
+    (kept,) = place.parent.glob("store.db.damaged-*/store.db")
+    assert kept.read_bytes() == spoilt
+    assert len(standing(open_store(place), "base")) == 2
 
 
 def test_a_backup_takes_the_place_of_no_file_and_leaves_none_that_is_not_whole(where: str, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pachon.progress import Event, Progress
 from pachon.store import campaigns as kept
 from pachon.store.database import Store, open_store
 from pachon.store.journal import standing
-from pachon.store.lease import hold
+from pachon.store.lease import hold, note_outcome
 
 PATIENCE = timedelta(minutes=10)
 OVER: frozenset[SiteCondition] = frozenset({"done", "partial"})
@@ -72,7 +72,10 @@ async def run(order: Order, progress: Progress) -> CampaignReport:
             async with Fleet(Credentials.of_state(order.state)) as fleet:
                 doors = Doors(order.facility, fleet, stands.detours)
                 notes = await _at_sites(order, campaign, record, doors, progress=progress)
-            record.end(_outcome(store, campaign, notes))
+            state = _outcome(store, campaign, notes)
+            record.end(state)
+            if state != "done":
+                note_outcome(store, lease, "partial")
         made = report_of(store, campaign, order.state)
         delivery.put_report(made, delivery.folder_of(order.state, name))
         progress(Event(STAGE, "", "done" if made.complete else "failed", f"{campaign.name}: {made.state}"))

@@ -10,7 +10,7 @@ import typer
 from pachon import places
 from pachon.cli.answer import Answer, Part, Table, facts
 from pachon.cli.frame import Call, Command, example, noun
-from pachon.errors import ExitCode, UsageError
+from pachon.errors import ExitCode, PermanentError, UsageError
 
 if TYPE_CHECKING:
     from pachon.store.copies import Backup
@@ -80,21 +80,35 @@ def restore(
     """Fill the store from a backup, of this kind of store or of the other.
 
     Refused (5) while somebody writes to the store, when it holds something and --replace is not there, and for a file
-    of another version.
+    of another version. A store that is damaged is put aside first (--replace).
     """
     from pachon.store.copies import inspect_backup
     from pachon.store.copies import restore as fill
-    from pachon.store.database import open_store
+    from pachon.store.database import open_store, put_aside
+    from pachon.store.troubles import DAMAGED
 
     call = Call.of(ctx)
-    inspect_backup(file)  # before a store is made for it
-    store = open_store(places.store(places.state(call.name_of_facility())))
+    made = inspect_backup(file)  # before a store is made for it
+    place = places.store(places.state(call.name_of_facility()))
+
+    def restored() -> str:
+        store = open_store(place)
+        try:
+            fill(store, file, replace=replace)
+            return store.where
+        finally:
+            store.close()
+
+    aside = None
     try:
-        made = fill(store, file, replace=replace)
-        where = store.where
-    finally:
-        store.close()
-    return Answer(value=made, text=[f"{where}: {_told(made)}, as of {made.made_at:%Y-%m-%d %H:%M:%S} UTC"])
+        where = restored()
+    except PermanentError as error:
+        if not replace or error.cure != DAMAGED or (aside := put_aside(place)) is None:
+            raise
+        where = restored()
+    said = f"{where}: {_told(made)}, as of {made.made_at:%Y-%m-%d %H:%M:%S} UTC"
+    text = [said] if aside is None else [said, f"what was damaged is in {aside}"]
+    return Answer(value=made.model_dump(mode="json") | {"put_aside": aside}, text=text)
 
 
 @app.command(cls=Command, epilog=example("pachon store prune --keep 100"))

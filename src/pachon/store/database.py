@@ -180,6 +180,19 @@ def open_if_there(where: Path | str) -> Store | None:
     return open_store(where) if there else None
 
 
+def put_aside(where: Path | str) -> Path | None:
+    """The folder into which the files of a damaged SQLite store were moved; None if it is no file."""
+    if "://" in str(where):
+        return None
+    path = Path(where)
+    folder = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    folder.mkdir(mode=0o700)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        if (part := path.with_name(name)).exists():
+            part.rename(folder / name)
+    return folder
+
+
 def _have_file(path: Path) -> None:
     """Have a store in that file: a new one is made aside, so that it is whole or not there."""
     try:

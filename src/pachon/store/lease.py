@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection, Row
 
 from pachon.errors import LeaseHeldError, PachonError, RefusedError, TemporaryError
@@ -194,8 +194,15 @@ def heartbeat(store: Store, lease: Lease) -> None:
         )
 
 
+def note_outcome(store: Store, lease: Lease, outcome: str) -> None:
+    """Say how the run comes out (``partial``), where its going to its end does not tell."""
+    with store.transaction() as connection:
+        require(connection, lease.site, lease.fencing_token)
+        connection.execute(update(runs).where(runs.c.id == lease.run_id).values(outcome=outcome))
+
+
 def release(store: Store, lease: Lease, outcome: str) -> None:
-    """Give the lease back and end its run (``done``, ``failed``, ``partial``); no-op if it was taken from us."""
+    """Give the lease back and end its run as noted, else so (``done``, ``failed``); no-op if it was taken from us."""
     with store.transaction() as connection:
         now = store.now(connection)
         connection.execute(
@@ -206,7 +213,7 @@ def release(store: Store, lease: Lease, outcome: str) -> None:
         connection.execute(
             update(runs)
             .where(runs.c.id == lease.run_id, runs.c.ended_at.is_(None))
-            .values(ended_at=now, outcome=outcome)
+            .values(ended_at=now, outcome=func.coalesce(runs.c.outcome, outcome))
         )
     run_group.forget(lease.run_id)
 

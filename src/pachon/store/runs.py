@@ -148,7 +148,9 @@ def _summaries(store: Store, connection: Connection, rows: Iterable[Row[Any]]) -
 def _summary(row: Row[Any], number: int, counts: dict[str, int], alive: bool | None, now: datetime) -> RunSummary:
     started = aware(row.started_at)
     ended = None if row.ended_at is None else aware(row.ended_at)
-    outcome: RunOutcome = row.outcome or ("unknown" if alive is None else "running" if alive else "dead")
+    outcome: RunOutcome = "unknown" if alive is None else "running" if alive else "dead"
+    if ended is not None:
+        outcome = row.outcome or "unknown"
     until = ended or (now if alive else None)
     took = None if until is None or until < started else round((until - started) / timedelta(seconds=1), 1)
     return RunSummary(

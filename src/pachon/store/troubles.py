@@ -8,7 +8,7 @@ from pachon.errors import PachonError, PermanentError, TemporaryError
 
 STAYS = "what was committed before stays"
 FULL = "make room on its disk and run again: " + STAYS
-DAMAGED = "put it aside and restore the last backup: 'pachon store restore FILE'"
+DAMAGED = "'pachon store restore FILE --replace' puts it aside and has the last backup in its place"
 FORBIDDEN = "look at who owns it, at its rights, and whether its file system may be written to"
 _SQLITE = {
     sqlite3.SQLITE_BUSY: (TemporaryError, "is being written to by somebody else, too long", "run again"),
