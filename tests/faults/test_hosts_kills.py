@@ -96,3 +96,20 @@ def test_a_host_that_fails_stops_nobody_else(pair: Rig) -> None:
     pair.ssh(FIRST, f"sudo rm -r {LISTED}")
     assert pair.ask("up")["failures"] == []
     assert_settled(pair)
+
+
+def test_a_sealed_plan_is_refused_once_the_definition_moved_and_is_else_carried_out_whole(pair: Rig) -> None:
+    path, plan = pair.definition / "facility.yaml", str(pair.top / "plan.json")
+    before = path.read_text()
+    path.write_text(before.replace("Ana of the test", "Ana"))
+    planned = pair.ask("plan", "--out", plan, "--exit-code", status=3)
+    assert planned["counts"]["update"] == 2
+    path.write_text(before)
+    assert (
+        "moved since it was made: the definition (what all sites share)" in pair.ask("apply", plan, status=5)["error"]
+    )
+    path.write_text(before.replace("Ana of the test", "Ana"))
+    report = pair.ask("apply", plan)
+    assert (report["failures"], report["plan"], report["roles"]["update"]) == ([], planned["seal"], 2)
+    again = pair.ask("plan", "--exit-code")
+    assert (again["waves"], again["envelopes"]) == ([], [])

@@ -267,3 +267,13 @@ def test_no_secret_is_among_what_ansible_is_told(layer: SiteHosts, plays: FakePl
     play(layer)
     kept = [path.read_text() for path in (tmp_path / "secrets").iterdir()]
     assert kept and not any(secret in str(plays.books[0].variables) for secret in kept)
+
+
+def test_a_host_that_needs_more_than_the_approved_plan_holds_is_left_alone(layer: SiteHosts, plays: FakePlays) -> None:
+    held = {f"one/host/{STORAGE}/role/{role}" for role in hostvars.ROLES}
+    layer.bound = frozenset(held)
+    (trouble,) = play(layer, STORAGE, ADMIN)
+    assert trouble.address == f"one/host/{ADMIN}"
+    assert "which the plan does not hold" in trouble.error
+    assert layer.refused == {f"one/host/{ADMIN}"}
+    assert {host for book in plays.books for part in book.parts for host in part.hosts} == {STORAGE}
