@@ -126,7 +126,8 @@ async def ask(seen: Seen, *, progress: Progress) -> Seen:
     site, notes = seen.site, []
     planned: dict[StackName, list[PlannedAction]] = {}
     if seen.look.todo or seen.look.orphans:
-        progress(Event("plan", site.name, "started", "asking the engine what it would do"))
+        if seen.look.made:
+            progress(Event("plan", site.name, "started", "asking the engine what it would do"))
         try:
             planned = dict(await previews(seen.hardware, seen.look))
         except PachonError as error:

@@ -205,6 +205,14 @@ def test_what_moves_to_another_stack_is_gone_there_before_it_is_made_here() -> N
     assert gone < new
 
 
+def test_a_machine_s_record_goes_after_the_host_that_moves_off_it() -> None:
+    whole = facility(hosts=3)
+    made = inputs(without_hosts(whole, "base-h003"))
+    moving = with_host(without_hosts(whole, "base-h003"), "base-h002", machine="S0003")
+    order = {action.address: wave.number for wave in plan(moving, made).waves for action in wave.actions}
+    assert order["base/machine/S0003"] < order[f"{BATCH}002"] < order["base/machine/S0002"]
+
+
 def test_roles_of_hosts_that_are_yet_to_be_made_are_deferred_with_their_bounds() -> None:
     made = plan(facility(hosts=1, volumes=1), {}, played={})
     (envelope,) = made.envelopes

@@ -13,7 +13,7 @@ from pachon.errors import PermanentError
 from pachon.model.facility import Facility, Host, Machine
 from pachon.model.hardware import through_switches
 from pachon.model.interfaces import SWITCH_FLAVOUR
-from pachon.plan.document import Action
+from pachon.plan.document import DESTROYING, Action
 
 Inputs = Mapping[str, Any]
 
@@ -98,6 +98,7 @@ class _Index:
     """Places of actions by address."""
 
     actions: Sequence[Action]
+    _leaving: dict[str, set[int]] | None = None
 
     @cached_property
     def _made(self) -> dict[str, int]:
@@ -124,9 +125,14 @@ class _Index:
         """Of the actions that remove these."""
         return {self._gone[address] for address in addresses if address in self._gone}
 
-    def removed(self) -> dict[str, int]:
-        """All that is removed."""
-        return self._gone
+    def leaving(self, ground: Ground) -> Mapping[str, set[int]]:
+        """By serial, actions that take the host off a machine, leftovers' among them."""
+        if self._leaving is None:
+            self._leaving = {}
+            for place, action in enumerate(self.actions):
+                if "/host/" in action.address and action.verb in DESTROYING:
+                    self._leaving.setdefault(ground.serial_now(action.address), set()).add(place)
+        return self._leaving
 
     def roles_in_order(self, known: Sequence[str]) -> list[int]:
         """Places of roles in the order in which they are played."""
@@ -143,7 +149,11 @@ def _before_making(action: Action, ground: Ground, index: _Index) -> set[int]:
         if host is None:
             return found
         found |= index.making(f"{site}/machine/{host.machine}")
-        found |= {place for place in _leftovers_on(host.machine, ground, index) if index.actions[place].site == site}
+        found |= {
+            place
+            for place in index.leaving(ground).get(host.machine, ())
+            if index.actions[place].stack == "leftover" and index.actions[place].site == site
+        }
         if host.flavour != SWITCH_FLAVOUR and site in ground.boots_through_switches:
             found |= index.making(*index.network.get(site, []))
     elif "/network/" in action.address:
@@ -156,18 +166,9 @@ def _before_making(action: Action, ground: Ground, index: _Index) -> set[int]:
     return found
 
 
-def _leftovers_on(serial: str, ground: Ground, index: _Index) -> set[int]:
-    return {
-        place
-        for address, place in index.removed().items()
-        if index.actions[place].stack == "leftover" and ground.serial_now(address) == serial
-    }
-
-
 def _before_delete(action: Action, ground: Ground, index: _Index) -> set[int]:
     if "/machine/" in action.address:
-        serial = action.address.rpartition("/")[2]
-        return {place for address, place in index.removed().items() if ground.serial_now(address) == serial}
+        return index.leaving(ground).get(action.address.rpartition("/")[2], set())
     if "/host/" not in action.address:
         return set()
     found = index.removing(*ground.volumes_on(action.address))
