@@ -8,11 +8,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
+import ansible_mitogen
 import pytest
 
 from tests.e2e import making
-from tests.e2e.rig import PACHON, Rig, Told, at, kill, processes_with, rig
+from tests.e2e.rig import BIN, PACHON, Rig, Told, at, kill, processes_with, rig
 
 pytestmark = [pytest.mark.faults, pytest.mark.real, pytest.mark.timeout(1200)]
 
@@ -113,3 +115,15 @@ def test_a_sealed_plan_is_refused_once_the_definition_moved_and_is_else_carried_
     assert (report["failures"], report["plan"], report["roles"]["update"]) == ([], planned["seal"], 2)
     again = pair.ask("plan", "--exit-code")
     assert (again["waves"], again["envelopes"]) == ([], [])
+
+
+def test_plain_ansible_finds_nothing_to_change_where_up_has_been(pair: Rig) -> None:
+    """All of each role this time, also what images bring, over the inventory that people use."""
+    pair.pachon("up")
+    strategies = Path(ansible_mitogen.__file__).parent / "plugins" / "strategy"
+    quickly = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(strategies)}
+    pair.settings.update({**quickly, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"})
+    done = pair.run([str(BIN / "ansible-playbook"), "-i", "inventory/hosts", "playbooks/site.yml", "--check"])
+    recap = [line for line in done.out.splitlines() if " changed=" in line]
+    assert len(recap) == 2, done
+    assert all(" changed=0 " in line and " failed=0 " in line for line in recap), done
