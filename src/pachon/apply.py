@@ -164,7 +164,11 @@ def up(order: Order, progress: Progress) -> UpReport:
                 message = f"took over from run {lease.took_over}, whose process is gone"
                 recorder(Event("lease", lease.site, "done", message))
         run = Run(order=order, ground=ground, recorder=recorder, store=store, leases=leases)
-        report = asyncio.run(_up(run))
+        try:
+            report = asyncio.run(_up(run))
+        except PachonError as error:
+            recorder.keep_failure("", str(error))
+            raise
         for failed in report.failures:
             recorder.keep_failure(failed.address, "; ".join(filter(None, (failed.error, failed.cure))))
         for name in {failed.address.partition("/")[0] for failed in report.failures} & leases.keys():

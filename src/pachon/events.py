@@ -49,7 +49,7 @@ class Recorder:
         self.shown(event)
 
     def keep_failure(self, address: str, message: str) -> None:
-        """Write down what failed in the end and what mends it; shown it is by who reports on the run."""
+        """Write down what failed in the end (no address: the whole run) and what mends it; it is shown elsewhere."""
         self._write(Event(REPORT, address, "failed", message))
 
     def _write(self, event: Event) -> None:

@@ -180,12 +180,12 @@ def _stretch(group: Sequence[Happening], started_at: datetime) -> Stretch:
 def failures_of(steps: Iterable[Step], happenings: Iterable[Happening]) -> tuple[Failure, ...]:
     """What failed: as the run reported it, else as the journal has it, else as the last event about it says."""
     last = {(each.stage, each.address): each for each in happenings}
-    found = {address: each.message for (stage, address), each in last.items() if stage == REPORT}
+    found = {address or "the run": each.message for (stage, address), each in last.items() if stage == REPORT}
     for step in steps:
         if step.outcome == "failed":
             found.setdefault(step.address, step.message)
     for (stage, address), each in last.items():
-        if each.state == "failed":
+        if each.state == "failed" and stage != REPORT:
             found.setdefault(address or stage, each.message)
     return tuple(Failure(address=address, message=message) for address, message in found.items())
 

@@ -60,6 +60,7 @@ def two_sites(store: Store, state: Path, *, disk: int = 4, fails: str = "") -> N
         asyncio.run(steps(journal, disk, fails=fails))
         journal.close()
         if fails:
+            recorder.keep_failure("", "no image; bake one")
             recorder.keep_failure("base/host/c", "it is off; switch it on")
             note_outcome(store, second, "partial")
         recorder.close()
@@ -129,6 +130,7 @@ def test_the_story_of_a_run_is_of_its_site_and_of_what_concerns_all_of_the_comma
         ("hosts", "base/host/b", "failed", 1),
     ]
     assert [(failure.address, failure.message) for failure in story.failures] == [
+        ("the run", "no image; bake one"),
         ("base/host/c", "it is off; switch it on"),
         ("base/host/b", "no disk; put one in"),
     ]
