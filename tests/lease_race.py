@@ -24,21 +24,23 @@ SITE = "base"
 
 
 def main(where: str, folder: Path, processes: int, leases: int, kills: int) -> int:
-    open_store(where).close()
+    store = open_store(where)
+    release(store, acquire(store, "practice", facility="race", command="once"), "done")
+    store.close()
     share = leases // processes
     children = []
     for number in range(processes):
-        pid = os.fork()  # cheaper than fifty starts of Python; nothing is open and no thread runs yet
+        pid = os.fork()  # cheaper than fifty starts; no connection is open, no thread runs, statements are compiled
         if pid == 0:
             try:
-                compete(where, folder, number, share, dies=number < kills)
+                compete(store, folder, number, share, dies=number < kills)
             except BaseException as error:
                 (folder / f"failed-{number}").write_text(f"{type(error).__name__}: {error}")
                 os._exit(1)
             os._exit(0)
         children.append(pid)
     statuses = [os.waitpid(pid, 0)[1] for pid in children]
-    take(open_store(where), folder, "last", -1, lost=lambda _: None)  # from whom was killed last, if nobody came after
+    take(store, folder, "last", -1, lost=lambda _: None)  # from whom was killed last, if nobody came after
     lines = [json.loads(line) for line in (folder / "held").read_text().splitlines()]
     told = [path.read_text() for path in folder.glob("loser-*")]
     tokens = [line["token"] for line in lines]
@@ -57,14 +59,13 @@ def main(where: str, folder: Path, processes: int, leases: int, kills: int) -> i
     return 0
 
 
-def compete(where: str, folder: Path, number: int, share: int, *, dies: bool) -> None:
+def compete(store: Store, folder: Path, number: int, share: int, *, dies: bool) -> None:
     refusals, said = 0, ""
 
     def lost(error: str) -> None:
         nonlocal refusals, said
         refusals, said = refusals + 1, error
 
-    store = open_store(where)
     for turn in range(share):
         last = turn == share - 1
         if last:
@@ -94,7 +95,11 @@ def take(store: Store, folder: Path, run: str, number: int, *, lost: Callable[[s
         time.sleep(0.001)  # others are to find it held
         if dies:
             os.kill(os.getpid(), signal.SIGKILL)
-    release(store, lease, "done")
+    while True:
+        try:
+            return release(store, lease, "done")
+        except TemporaryError:
+            continue
 
 
 if __name__ == "__main__":

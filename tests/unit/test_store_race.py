@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("where", "processes", "leases"),
-    [("sqlite", 50, 1000), ("postgresql", 50, 1000 if ALL else 200)],
+    [("sqlite", 50, 1000), ("postgresql", 50, 1000 if ALL else 100)],
     indirect=["where"],
 )
 def test_of_fifty_that_want_one_lease_all_the_time_never_two_have_it(

@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import os
 import socket
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -74,15 +75,18 @@ def proven_dead(holder: Holder) -> bool:
     return holder.boot_id != _boot_id() or started_ticks(holder.pid) != holder.started_ticks
 
 
+@cache
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+@cache
 def _machine_id() -> str:
     with contextlib.suppress(OSError):
         return Path("/etc/machine-id").read_text().strip()
     return ""
 
 
+@cache
 def _pid_namespace() -> str:
     return str(Path("/proc/self/ns/pid").readlink())
