@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pachon.drivers.pulumi import PlannedAction
 from pachon.ground import Images
-from pachon.layers.hardware import SiteHardware
 from pachon.model.facility import Facility
 from pachon.model.hardware import StackName
 from pachon.plan.bounds import refuse_outside, roles_of
@@ -31,7 +30,7 @@ def refuse_other_definition(plan: Plan, facility: Facility) -> None:
         RefusedError: it was not; names the part that moved.
     """
     now = Basis(definition=definition_of(facility), code=plan.code)
-    refuse_moved(moved(plan.model_copy(update={"facts": ()}), now, plan.parents, ()))
+    refuse_moved(moved(plan, now, {}, ()))
 
 
 async def settle(
@@ -56,7 +55,7 @@ async def settle(
         refuse_moved(moved(approved, basis, {each.site.name: parent(each) for each in seen}, known))
         return approved, [_held(each, approved) for each in seen]
     if approved is not None:
-        refuse_moved(moved(approved.model_copy(update={"facts": (), "sites": ()}), basis, {}, ()))
+        refuse_moved(moved(approved, basis, {}, ()))
     asked = await asyncio.gather(*(ask(each, progress=progress) for each in seen))
     seal = "" if approved is None else approved.seal
     plan = plan_of(facility, [findings(each) for each in asked], basis, child_of=seal)
@@ -112,11 +111,12 @@ def _held(seen: Seen, plan: Plan) -> Seen:
     own = [action for action in plan.actions if action.site == seen.site.name and action.layer == "hardware"]
     doomed = {(action.address, action.after) for action in own if action.stack == "leftover"}
     orphans = [each for each in seen.look.orphans if (each.stamp.address, each.stamp.generation) in doomed]
+    kinds = {each.address: each.kind.value for resources in seen.hardware.resources.values() for each in resources}
     planned: dict[StackName, list[PlannedAction]] = {
         name: [
             PlannedAction(
                 address=action.address,
-                kind=_kind_of(action.address, seen.hardware),
+                kind=kinds.get(action.address, ""),
                 verb=action.verb,
                 reason=action.reason,
                 generation=action.after,
@@ -129,8 +129,3 @@ def _held(seen: Seen, plan: Plan) -> Seen:
     }
     _bind([seen], plan)
     return replace(seen, look=replace(seen.look, orphans=orphans), planned=planned)
-
-
-def _kind_of(address: str, layer: SiteHardware) -> str:
-    declared = {each.address: each.kind.value for resources in layer.resources.values() for each in resources}
-    return declared.get(address, "")

@@ -106,6 +106,7 @@ def text_of(made: "Plan") -> list[Part]:
             f"deferred at {each.site}: {each.roles} roles on {number} host{'s' if number > 1 else ''} "
             f"({named(each.hosts)}), at most {each.risk}, once they stand"
         )
+    told += [f"engine started for {each.address}: {each.reason}" for each in made.engines]
     told += [f"risk {line.risk}: {line.what} at {line.site}: {line.why_risk}" for line in lines if line.risk == "high"]
     told += [f"needs --destroy {address} ({verb})" for address, verb in made.destroys.items()]
     told += [f"protected: {each.address}: loses {each.loses}: {each.why}" for each in made.protections]

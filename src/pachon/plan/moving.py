@@ -16,15 +16,18 @@ KINDS = {
 
 
 def moved(plan: Plan, basis: Basis, parents: Mapping[str, str], facts: Iterable[Fact]) -> list[str]:
-    """What the plan relies on and is not so any more, each in words; a fact that is told by one side only counts."""
+    """What the plan relies on and is not so any more, each in words.
+
+    ``parents`` are the newest runs, by site, of the sites that count. A fact that is told by one side only counts too.
+    """
     now = {(fact.address, fact.kind): fact.value for fact in facts}
-    then = {(fact.address, fact.kind): fact.value for fact in plan.facts}
+    then = {(fact.address, fact.kind): fact.value for fact in plan.facts if fact.address.split("/")[0] in parents}
     told = [f"the definition ({part})" for part in _differing(plan.definition, basis.definition)]
     told += [f"the program ({part})" for part in _differing(plan.code, basis.code)]
     told += [
-        f"the last run at {site} (then {plan.parents.get(site) or 'none'}, now {parents.get(site) or 'none'})"
-        for site in plan.sites
-        if plan.parents.get(site, "") != parents.get(site, "")
+        f"the last run at {site} (then {plan.parents.get(site) or 'none'}, now {run or 'none'})"
+        for site, run in sorted(parents.items())
+        if plan.parents.get(site, "") != run
     ]
     looked = {(address.split("/")[0]) for address, kind in then if kind == "seen"}
     for address, kind in sorted(then.keys() | now.keys()):
