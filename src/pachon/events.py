@@ -3,6 +3,7 @@
 Written as it happens, so that whoever looks at a run that was killed sees how far it had come.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -55,7 +56,10 @@ class Recorder:
     def _write(self, event: Event) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"at": at, "run": self.run, "process": self._process, **event.__dict__}
-        os.write(self._file, (json.dumps(line, ensure_ascii=False) + "\n").encode())
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk costs the record an event, not the run its way: the journal counts
+            os.write(self._file, (json.dumps(line, ensure_ascii=False) + "\n").encode())
 
     def seconds(self) -> dict[str, float]:
         """How long each stage took, in the order in which they began."""

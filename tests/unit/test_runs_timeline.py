@@ -173,6 +173,15 @@ def test_events_of_before_processes_were_recorded_go_by_the_name_of_the_run(wher
     assert [(each.address, each.events) for each in story.timeline] == [("base", 2)]
 
 
+def test_a_disk_that_is_full_costs_the_record_an_event_and_not_the_run(tmp_path: Path) -> None:
+    shown: list[Event] = []
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    recorder = Recorder(tmp_path / "events.jsonl", "r", shown.append)
+    recorder(Event("lab", "x", "started"))
+    recorder.close()
+    assert [event.stage for event in shown] == ["lab"]
+
+
 def test_people_read_the_list_the_run_and_the_step(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = open_store(places.store(state))
     two_sites(store, state, fails="no disk; put one in")
