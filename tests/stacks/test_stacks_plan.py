@@ -117,7 +117,7 @@ def test_a_plan_is_carried_out_exactly_and_refused_once_anything_has_moved(bench
     assert (left.waves, left.child_of, seen.look.todo) == ((), plan.seal, ()), "carried out: nothing is left of it"
 
 
-def test_the_provider_does_nothing_that_the_plan_does_not_hold(bench: Bench) -> None:
+def test_the_provider_does_nothing_that_a_plan_does_not_hold_and_the_rest_of_one_is_taken_up(bench: Bench) -> None:
     plan, _ = bench.plan()
     cut = plan.model_copy(
         update={
@@ -134,3 +134,7 @@ def test_the_provider_does_nothing_that_the_plan_does_not_hold(bench: Bench) -> 
     assert "has no 'create'" in run.failures[0].error
     assert bench.world.serial(2)["images_written"] == 0
     assert bench.world.serial(1)["images_written"] == 1
+
+    # what has changed since was changed by carrying it out, so it is taken up: what is left is inside it
+    assert bench.apply(plan).failures == []
+    assert [bench.world.serial(number)["images_written"] for number in (1, 2)] == [1, 1]

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pachon.cli.answer import write_text
+from pachon.cli.plan import text_of
 from pachon.errors import RefusedError, UsageError
 from pachon.model.facility import Facility, Host, Placement
 from pachon.model.hardware import STACKS, ResourceInputs, StackName, inputs_of
@@ -328,3 +330,15 @@ def test_a_gateway_s_firewall_is_a_high_risk_and_a_worker_s_a_medium_one() -> No
     assert risks[f"{BATCH}001/role/firewall"] == "high"
     assert risks[f"{BATCH}002/role/firewall"] == "medium"
     assert risks[f"{BATCH}002/role/base"] == "low"
+
+
+def test_equal_actions_of_a_wave_are_one_line_on_the_screen_and_in_a_merge_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = plan(facility(hosts=16), {}, played={})
+    write_text(text_of(made))
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) < 24
+    assert "16 x create host" in shown
+    assert "deferred at base: 48 roles on 16 hosts (base-h001 … base-h016)" in shown
+    assert "| 2 | base | 16 x create host | base-h001 … base-h016 |" in markdown(made)
