@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,11 @@ ADDRESS = re.compile(r"\b(198\.1[89])\.(\d+)\.(?=\d)")
 """First half and third octet of each address of a lab."""
 THREE_SITES_BLOCKS = 32
 """Number of /24 blocks that it takes with a third site."""
+WITHOUT_STORAGE = {
+    "base": ("base-adm01", "base-gw01", "base-sw01"),
+    "archive": ("archive-acct01", "archive-adm01", "archive-batch01", "archive-bctl01", "archive-gw01", "archive-sw01"),
+}
+"""The fewest hosts that make the archive a whole site with batch, and base the other end of its links."""
 
 
 def renumbered(text: str, network: str, *, blocks: int = LAB_BLOCKS) -> str:
@@ -76,6 +81,28 @@ def third_site(folder: Path, *, name: str = "third") -> None:
     placed = re.findall(r"  - service: .*\n    site: archive\n(?:    .*\n)*", text)
     text = text.replace("placements:\n", "placements:\n" + "".join(placed).replace("site: archive", f"site: {name}"), 1)
     (folder / "facility.yaml").write_text(text)
+
+
+def keep_hosts(folder: Path, kept: Mapping[str, Collection[str]]) -> None:
+    """Leave active in a copy of the lab only these hosts of each site; campaigns, which need others, go."""
+    shutil.rmtree(folder / "campaigns")
+    for site, names in kept.items():
+        path = folder / "sites" / site / "site.yaml"
+        before, hosts, rest = re.split(r"^(?=hosts:|storage_pools:)", path.read_text(), flags=re.MULTILINE)
+        items = re.split(r"^(?=  - name: )", hosts, flags=re.MULTILINE)
+        path.write_text(before + "".join(_kept(item, names) for item in items) + rest)
+
+
+def _kept(item: str, names: Collection[str]) -> str:
+    """A host, or a pool and as many of its hosts as are among the names; planned where that is none."""
+    pattern = re.search(r"    host_names: (\S+)#+\n", item)
+    name = re.match(r"  - name: (\S+)", item)
+    if name is None or "    state: planned\n" in item:
+        return item
+    found = [each for each in names if re.fullmatch(rf"{pattern[1].rstrip('#')}\d+" if pattern else name[1], each)]
+    if pattern and found:
+        return re.sub(r"    count: \d+\n", f"    count: {len(found)}\n", item)
+    return item if found else re.sub(r"\A.*\n", r"\g<0>    state: planned\n", item)
 
 
 def _append(path: Path, row: str) -> None:

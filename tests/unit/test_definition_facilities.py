@@ -55,6 +55,22 @@ def test_a_third_site_is_made_of_the_second_one_s_files_alone(tmp_path: Path) ->
     assert {item.service for item in examined.facility.placements if item.site == "third"} >= {"batch-computing"}
 
 
+def test_three_sites_can_be_as_small_as_tests_bring_them_up(tmp_path: Path) -> None:
+    folder = making.copy_of_lab(tmp_path / "x", name="x", network="198.19.96", blocks=making.THREE_SITES_BLOCKS)
+    making.keep_hosts(folder, making.WITHOUT_STORAGE)
+    making.third_site(folder)
+    examined = examine(folder)
+    assert ([*map(str, examined.complaints)], [*map(str, examined.warnings)]) == ([], [])
+    assert examined.facility is not None
+    active = {site.name: {host.name for host in site.active_hosts} for site in examined.facility.sites}
+    of_archive = {*making.WITHOUT_STORAGE["archive"]}
+    assert active == {
+        "base": {*making.WITHOUT_STORAGE["base"]},
+        "archive": of_archive,
+        "third": {name.replace("archive", "third") for name in of_archive},
+    }
+
+
 def test_rubin_has_the_machines_and_drives_of_the_high_water_marks(rubin: Facility) -> None:
     kinds = Counter((machine.site, machine.serial[1:3]) for machine in rubin.machines)
     assert (kinds["archive", "CP"], kinds["base", "CP"]) == (1200, 115)
