@@ -192,8 +192,13 @@ def findings(seen: Seen) -> Findings:
         holding=dict(seen.holding),
         facts=tuple(facts(seen, receipts)),
         parent=parent(seen, receipts),
-        notes=seen.notes,
+        notes=(*seen.notes, *_unanswered(seen.hosts)),
     )
+
+
+def _unanswered(hosts: SiteHosts | None) -> list[str]:
+    silent = {} if hosts is None else hosts.sight.unanswered
+    return [f"whether {name} is as its roles left it is unknown: {why}" for name, why in sorted(silent.items())]
 
 
 def facts(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> list[Fact]:

@@ -54,13 +54,18 @@ def ensure(state: Path, name: str, size: int) -> Path:
     return path
 
 
+def key_of_digests(state: Path) -> bytes:
+    """The key of all digests of secrets in this state."""
+    return ensure(state, KEY_OF_DIGESTS, 32).read_bytes()
+
+
 def digests(state: Path, names: Iterable[str]) -> dict[str, str]:
     """A digest of each secret's content, keyed with a secret of this state so that nobody can guess from it.
 
     Raises:
         MissingError: one of them was not made.
     """
-    key = ensure(state, KEY_OF_DIGESTS, 32).read_bytes()
+    key = key_of_digests(state)
     told = {}
     for name in sorted(names):
         try:

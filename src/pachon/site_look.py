@@ -1,7 +1,8 @@
 """Looks at one site and says what would have to run there, without asking any engine; then asks those that must be.
 
 A stack has to run when its inputs (or the program text behind it) are not those of its receipt, or when one of its
-resources was just seen not to be as wanted; a role where its receipt does not hold.
+resources was just seen not to be as wanted; a role where its receipt does not hold, or where its host was just seen
+not to be as the role left it.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ async def look(
     orphans: Sequence[Orphan] = []
     if made and eyes:
         progress(Event("observe", site.name, "started", "looking at what is there"))
-        seen = await hardware.observe()
+        seen, _ = await asyncio.gather(hardware.observe(), _probe(hosts))
         progress(Event("observe", site.name, "done", _summary(seen)))
     if eyes:
         orphans = await hardware.leftovers(made)
@@ -75,6 +76,12 @@ async def look(
         orphans=orphans,
         pending=pending,
     )
+
+
+async def _probe(hosts: SiteHosts | None) -> None:
+    """See whether hosts still are as their roles left them."""
+    if hosts is not None:
+        await hosts.look()
 
 
 async def previews(hardware: SiteHardware, found: Look) -> Mapping[StackName, list[PlannedAction]]:

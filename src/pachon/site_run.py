@@ -95,7 +95,9 @@ class SiteRun:
         if self.hosts is None:
             return "the twin has no operating systems to play roles on"
         roles, hosts = self.hosts.count()
-        return f"the receipts of {roles} roles on {hosts} hosts hold"
+        unknown = self.hosts.sight.unanswered
+        whether = f", but whether that is still so is unknown on {', '.join(sorted(unknown))}" if unknown else ""
+        return f"the receipts of {roles} roles on {hosts} hosts hold{whether}"
 
     def _why_played(self, pending: Mapping[HostName, Sequence[RoleWork]]) -> list[str]:
         """Which roles were played and for what reasons, in a few words."""

@@ -1,4 +1,4 @@
-"""Plays on a real lab of two machines: killed in the middle, and failing on one of them.
+"""Plays on a real lab of two machines: killed in the middle, failing on one of them, and made undone by hand.
 
 The next run must take up what the killed one left without a person's help, the handlers included that it owed; a host
 that fails must stop nobody else. The tests share one lab, in this order.
@@ -115,6 +115,32 @@ def test_a_sealed_plan_is_refused_once_the_definition_moved_and_is_else_carried_
     assert (report["failures"], report["plan"], report["roles"]["update"]) == ([], planned["seal"], 2)
     again = pair.ask("plan", "--exit-code")
     assert (again["waves"], again["envelopes"]) == ([], [])
+
+
+def test_what_is_changed_by_hand_is_named_with_its_owner_and_put_right(pair: Rig) -> None:
+    ways_in = "/etc/ssh/pachon/sshd.d/10-people.conf"
+    by_hand = (
+        f"echo '[]' > {LISTED}",
+        f"chmod 0600 {ways_in}",
+        "systemctl stop ulogd2.service",
+        "touch /etc/sudoers.d/stranger",
+    )
+    pair.ssh(FIRST, f'sudo sh -ec "{"; ".join(by_hand)}"')
+    report = pair.ask("drift", status=3)
+    assert (report["hosts"], report["unknown"], report["inexpressible"]) == (2, [], [])
+    found = {each["address"]: (each["aspect"], each["role"], each["task"]) for each in report["drift"]}
+    here = f"here/host/{FIRST}"
+    assert found == {
+        f"{here}/file:{LISTED}": ("content", "people", "List the people"),
+        f"{here}/file:{ways_in}": ("mode", "people", "Let people and automation in from where they may come"),
+        f"{here}/unit:ulogd2.service": ("running", "firewall", "Restart the log of what was refused"),
+        f"{here}/file:/etc/sudoers.d/stranger": ("stranger", "base", "Make the folders"),
+    }
+    report = pair.ask("up")
+    assert report["failures"] == []
+    assert {host["name"]: host["done"] for host in report["hosts"]} == {FIRST: "updated", SECOND: "unchanged"}
+    assert pair.ask("drift")["drift"] == []
+    assert_settled(pair)
 
 
 def test_plain_ansible_finds_nothing_to_change_where_up_has_been(pair: Rig) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pachon.drivers.ansible import Ended, Line, Part, PlayBegan, Playbook, Result, play
+from pachon.drivers.ansible import Effects, Ended, Line, Part, PlayBegan, Playbook, Result, play
 from pachon.drivers.ansible.settings import STRATEGIES, STRATEGY_VARIABLE
 from pachon.processes.run_group import PART_MARKER
 
@@ -33,6 +34,67 @@ ROLES = {
     mode: "0600"
 """,
     "good/tasks/main.yml": "- ansible.builtin.fail: {msg: only the host's part is to be played}",
+    "leaving/files/units/a.service": "a",
+    "leaving/files/units/b.d/c.conf": "c",
+    "leaving/templates/t.j2": "{{ good_word }}",
+    "leaving/tasks/main.yml": """
+- name: Make folders
+  ansible.builtin.file:
+    path: "{{ good_folder }}/{{ item }}"
+    state: directory
+    mode: "0755"
+  loop: [one, two, three]
+  when: item != 'two'
+- name: Link
+  ansible.builtin.file:
+    path: "{{ good_folder }}/link"
+    src: /dev/null
+    state: link
+- name: Take away
+  ansible.builtin.file:
+    path: "{{ good_folder }}/gone"
+    state: absent
+- name: Copy a folder
+  ansible.builtin.copy:
+    src: units/
+    dest: "{{ good_folder }}/one/"
+    mode: "0644"
+- name: Fill in
+  ansible.builtin.template:
+    src: t.j2
+    dest: "{{ good_folder }}/filled"
+    mode: "0600"
+- name: Never mind
+  ansible.builtin.copy:
+    content: x
+    dest: "{{ good_folder }}/x"
+    mode: "0600"
+  when: false
+- name: Hide
+  ansible.builtin.copy:
+    content: "{{ lookup('pachon_secret', 'one') }}"
+    dest: PLACE/hidden
+    mode: "0600"
+  no_log: true
+- name: Hide somewhere
+  ansible.builtin.copy:
+    content: "{{ lookup('pachon_secret', 'one') }}"
+    dest: "{{ good_folder }}/somewhere"
+    mode: "0600"
+  no_log: true
+- name: Run
+  ansible.builtin.command:
+    cmd: "true"
+  changed_when: true
+  notify: Handle
+""",
+    "leaving/handlers/main.yml": """
+- name: Handle
+  ansible.builtin.file:
+    path: "{{ good_folder }}/handled"
+    state: touch
+    mode: "0600"
+""",
     "bad/tasks/main.yml": """
 - name: Call what fails
   ansible.builtin.command:
@@ -56,7 +118,7 @@ def book(top: Path, *parts: Part) -> Playbook:
     for name, text in ROLES.items():
         path = top / "roles" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text.replace("PLACE", str(top)))
     (top / "secrets").mkdir(exist_ok=True)
     (top / "secrets" / "one").write_text("never-to-be-seen")
     told = {
@@ -132,6 +194,46 @@ def test_of_a_role_that_ansible_cannot_read_its_words_are_kept(tmp_path: Path) -
     words = asyncio.run(play(plan, run_id="test", on_line=told.append))
     assert "there is no such module at all" in words
     assert told == []
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_ansible_tells_what_each_task_manages_whether_or_not_it_changes_anything(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STRATEGY_VARIABLE, strategy)
+    plan = book(tmp_path, Part(role="leaving", hosts=(HERE,), host_only=False))
+    managed = []
+    for _ in range(2):
+        told = played(plan)
+        (effects,) = [line for line in told if isinstance(line, Effects)]
+        assert "never-to-be-seen" not in str(told)
+        managed.append({each.task.partition(" : ")[2]: _named(each.effects, tmp_path) for each in effects.tasks})
+    content, place = "content mode owner group", "mode owner group"
+    assert managed[0] == {
+        "Make folders": [("folder", "one", place), ("folder", "three", place)],
+        "Link": [("link", "link", "target")],
+        "Take away": [("absent", "gone", "")],
+        "Copy a folder": [("file", "one/a.service", content), ("file", "one/b.d/c.conf", content)],
+        "Fill in": [("file", "filled", content)],
+        "Hide": [("file", "hidden", f"{content} secret")],
+        "Hide somewhere": [("file", "somewhere", f"{content} secret")],
+        "Run": None,
+    }
+    assert managed[1] == managed[0]
+
+
+def _named(effects: tuple[dict[str, Any], ...] | None, top: Path) -> list[tuple[str, str, str]] | None:
+    """Kind, name below the folder, and what of it is managed."""
+    if effects is None:
+        return None
+    return [
+        (
+            each["kind"],
+            str(Path(each["name"]).relative_to(top)),
+            " ".join([*each["aspects"], *(["secret"] if each["secret"] else [])]),
+        )
+        for each in effects
+    ]
 
 
 def test_nothing_of_ansible_outlives_a_play_that_is_given_up(tmp_path: Path) -> None:

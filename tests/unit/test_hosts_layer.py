@@ -1,7 +1,7 @@
 """The hosts layer: what is played, what is proven by receipts, and what a play that failed or was killed leaves."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sqlalchemy import update
 from infra.boot import ca
 from pachon import definition, hostvars, secrets
 from pachon.drivers import ansible
-from pachon.drivers.ansible import Ended, Line, PlayBegan, Playbook, Result, Verdict
+from pachon.drivers.ansible import Verdict
 from pachon.errors import PermanentError
 from pachon.layers import hosts as layer_of_hosts
 from pachon.layers.hosts import RoleWork, SiteHosts
@@ -21,48 +21,12 @@ from pachon.store.database import Store, open_store
 from pachon.store.lease import Lease, hold
 from pachon.store.receipts import receipts_under
 from pachon.store.tables import receipts
+from tests.fake_plays import GOOD, FakePlays, FakeProbe
 
 SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small")
 ONE = SMALL.sites[0]
 STORAGE, ADMIN = "one-stor01", "one-adm01"
-GOOD = Verdict(state="ok", changed=0, task="", message="")
 BAD = Verdict(state="failed", changed=0, task="firewall : Load the rules", message="no such table")
-
-
-class FakePlays:
-    """Stands in for ansible-playbook: every role ends well, unless told otherwise."""
-
-    def __init__(self) -> None:
-        self.books: list[Playbook] = []
-        self.verdict: Callable[[str, str], Verdict | None] = lambda role, host: GOOD
-        self.error: PermanentError | None = None
-        self.dies = False
-
-    async def play(self, book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
-        """Tell what was asked for."""
-        self.books.append(book)
-        lost: set[str] = set()
-        for part in [] if self.dies else book.parts:
-            on_line(PlayBegan(kind="play", play=part.name))
-            told = {host: self.verdict(part.role, host) for host in part.hosts if host not in lost}
-            verdicts = {host: verdict for host, verdict in told.items() if verdict is not None}
-            lost |= {host for host, verdict in verdicts.items() if verdict.state in layer_of_hosts.BAD}
-            for host, verdict in verdicts.items():
-                if verdict.changed:
-                    line = {
-                        "kind": "result",
-                        "play": part.name,
-                        "host": host,
-                        "task": f"{part.role} : Do",
-                        "message": "",
-                    }
-                    on_line(Result.model_validate({**line, "handler": False, "state": "changed"}))
-            on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
-            if verdicts and all(verdict.state in layer_of_hosts.BAD for verdict in verdicts.values()):
-                return "no more hosts left"  # as Ansible does: the plays of other hosts are left out too
-        if self.error is not None:
-            raise self.error
-        return ""
 
 
 @pytest.fixture
@@ -100,6 +64,7 @@ def layer_at(store: Store, state: Path, *, lease: Lease | None, generation: str 
         baked={"server": hostvars.ROLES, "switch": hostvars.EVERY_HOST},
         lease=lease,
     )
+    made.probe = FakeProbe()
     made.make_secrets()
     return made
 
@@ -228,7 +193,7 @@ def test_a_killed_play_leaves_intents_and_no_receipt(layer: SiteHosts, plays: Fa
     with pytest.raises(KilledError):
         play(layer)
     left = layer.pending()
-    assert roles(left, ADMIN)[0] == "firewall"
+    assert roles(left, ADMIN)[0] == "base", "nobody has recorded what roles before the kill left"
     assert all(work.settle and work.verb == "update" for work in left[ADMIN])
 
 

@@ -1,62 +1,44 @@
 """The hosts layer of a site: roles on hosts, played where their receipt does not prove that nothing has changed.
 
 A receipt of a role on a host is the digest of all that decides what the role leaves there: its text, its arguments,
-its secrets, and which installation of the host it was. An intent is put in its place before the play; so a role that
-a killed run was at has no receipt, is played again, and is told to run its handlers ("settle").
+its secrets, and which installation of the host it was. With it is kept a manifest: what the role left, read off the
+host by the probe right after the play; where the host was later seen to differ from it, the role is played again.
+An intent is put in the receipt's place before the play; so a role that a killed run was at has no receipt, is played
+again, and is told to run its handlers ("settle").
 """
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pachon import hostvars, inventory, secrets
 from pachon.drivers import ansible
-from pachon.drivers.ansible import Ended, Line, Part, PlayBegan, Playbook, Result, Verdict
+from pachon.drivers.ansible import Effects, Part, Playbook
+from pachon.drivers.probe import Probe
+from pachon.drivers.ssh import Credentials
 from pachon.errors import PachonError, RefusedError
 from pachon.hostvars.registry import DAYS_PROVEN
+from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
+from pachon.layers.recording import Probes, Told, record
+from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
+from pachon.layers.sight import Sight, addresses_of, look, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
+from pachon.model.manifest import STRANGER, Difference, Manifest
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
 from pachon.store.lease import Lease
-from pachon.store.receipts import Receipt, drop_receipts, intend, prove, receipts_under
+from pachon.store.receipts import Receipt, drop_receipts, intend, put_receipt, receipts_under
 
-STAGE = "hosts"
-BAD = ("failed", "unreachable")
+__all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
+
 SETTLE = "settle"
 """Tag of the tasks that have handlers run which an interrupted play left; each is a task less where none did."""
-
-
-NO_TASK = Verdict(state="ok", changed=0, task="", message="")
-
-
-@dataclass(frozen=True)
-class RoleWork:
-    """A role that is to be played on a host."""
-
-    host: HostName
-    role: str
-    address: str
-    verb: Literal["create", "update"]
-    """``create``: no play of it on this host ever ended well."""
-    reason: str
-    """For people."""
-    digest: str
-    settle: bool
-    """Whether an earlier play may have left handlers to be run."""
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Why a host is not as its roles say."""
-
-    address: str
-    error: str
-    cure: str
 
 
 @dataclass
@@ -80,6 +62,18 @@ class SiteHosts:
     """Addresses of the roles that an approved plan holds; None: whatever is pending."""
     refused: set[str] = field(default_factory=set)
     """Hosts that would have needed more than that."""
+    sight: Sight = field(default_factory=Sight)
+    """What hosts were last seen to have."""
+
+    @cached_property
+    def probe(self) -> Probes:
+        """What looks at hosts."""
+        return Probe(Credentials.of_state(self.state), key=secrets.key_of_digests(self.state))
+
+    async def look(self, only: Collection[HostName] | None = None) -> None:
+        """See what the hosts (or those) have of what roles left there: what is pending goes by it."""
+        seen = await look(self.site, self.store, self.probe, only=only)
+        self.sight = seen if only is None else self.sight.joined(seen, only)
 
     def address(self, host: HostName) -> str:
         """Address of a host."""
@@ -141,9 +135,13 @@ class SiteHosts:
     def _work(self, host: Host, role: str, kept: "_Kept") -> RoleWork | None:
         address = f"{self.address(host.name)}/role/{role}"
         wanted, receipt = self._digest(host, role, kept), kept.receipts.get(address)
-        reason = _reason(role, wanted, receipt)
+        drift, before = self.sight.drift(self.site.name, host.name, role), manifest_of(receipt)
+        reason = renewed = _reason(role, wanted, receipt, before)
+        if not reason and drift:
+            reason = f"is not as it was left: {drift[0].said}" + (f" and {len(drift) - 1} more" if drift[1:] else "")
         if not reason:
             return None
+        tasks = {each.task for each in drift}
         return RoleWork(
             host=host.name,
             role=role,
@@ -151,7 +149,11 @@ class SiteHosts:
             verb="create" if receipt is None else "update",
             reason=reason,
             digest=wanted,
-            settle=receipt is not None and receipt.is_intent,
+            settle=(receipt is not None and receipt.is_intent) or not tasks.isdisjoint(handlers_of(role)),
+            whole=not tasks.isdisjoint(image_tasks_of(role)),
+            drift=drift,
+            renewed=bool(renewed),
+            before=before,
         )
 
     def _digest(self, host: Host, role: str, kept: "_Kept") -> str:
@@ -174,11 +176,28 @@ class SiteHosts:
     def forget_strangers(self) -> None:
         """Drop receipts of roles that no host has any more."""
         wanted = {
-            f"{self.address(host.name)}/role/{role}" for host in self.site.active_hosts for role in hostvars.ROLES
+            f"{self.address(host.name)}/role/{role}"
+            for host in self.site.active_hosts
+            for role in hostvars.roles_of(host)
         }
         known = receipts_under(self.store, f"{self.site.name}/host/")
-        if gone := [address for address in known if "/role/" in address and address not in wanted]:
-            drop_receipts(self.store, gone)
+        gone = {address: each for address, each in known.items() if "/role/" in address and address not in wanted}
+        for address, receipt in gone.items():
+            self._remember_left(address, receipt)
+        drop_receipts(self.store, gone)
+
+    def _remember_left(self, address: str, receipt: Receipt) -> None:
+        """Keep what a role left on a host that still exists and no longer has the role: it is to be deleted."""
+        manifest, (_, _, name, _, role) = manifest_of(receipt), address.split("/")
+        if manifest is not None and any(host.name == name for host in self.site.active_hosts):
+            left = Manifest(left=(*manifest.left, *manifest.subjects))
+            put_receipt(
+                self.store,
+                f"{self.site.name}/left/{name}/{role}",
+                run_id=receipt.run_id,
+                inputs_digest=receipt.inputs_digest or "left",
+                document=document_of(left),
+            )
 
     async def play(self, names: Sequence[HostName], *, lane: int = 0) -> list[Trouble]:
         """What failed on these hosts, once all that is to be played on them was played.
@@ -189,15 +208,16 @@ class SiteHosts:
             RefusedError: a later writer has taken the site's lease.
         """
         assert self.lease is not None, "whoever plays holds the site's lease"
+        if unseen := [name for name in names if name in self.sight.unanswered]:
+            await self.look(unseen)
         todo = await asyncio.to_thread(self.pending, frozenset(names))
         if outside := self._outside(todo):
             self.refused |= outside.keys()
             todo = {name: works for name, works in todo.items() if self.address(name) not in outside}
         if not todo:
             return list(outside.values())
-        works = [work for each in todo.values() for work in each]
-        await asyncio.to_thread(intend, self.store, self.lease, [work.address for work in works])
-        playing = _Playing(self, self.lease, todo)
+        await self._begin([work for each in todo.values() for work in each], self.lease)
+        playing = Playing(self, self.lease, todo)
         for name, each in todo.items():
             self.progress(Event(STAGE, self.address(name), "started", _counted(len(each), "role")))
         said, left = "", playing.left()
@@ -210,6 +230,7 @@ class SiteHosts:
                 raise
             except PachonError as error:
                 said = str(error)
+            await playing.prove()
             # Ansible ends all plays when all hosts of one have failed: the others' roles are yet to be played.
             left = playing.left() if playing.failed_since() else {}
         return [*outside.values(), *playing.finish(said)]
@@ -226,6 +247,49 @@ class SiteHosts:
                 found[self.address(name)] = Trouble(address=self.address(name), error=said, cure=cure)
         return found
 
+    async def _begin(self, works: Sequence[RoleWork], lease: Lease) -> None:
+        """Put down intents, with what earlier plays left, and put aside what lies where it may not."""
+        before = {work.address: document_of(work.before) for work in works if work.before is not None}
+        await asyncio.to_thread(intend, self.store, lease, [work.address for work in works], documents=before)
+        strangers: dict[HostName, list[str]] = {}
+        for work in works:
+            paths = [each.name for each in work.drift if each.aspect == STRANGER]
+            if paths:
+                strangers.setdefault(work.host, []).extend(paths)
+        if strangers:
+            await self.probe.sweep(addresses_of(self.site), strangers)
+
+    async def manifests(
+        self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]
+    ) -> tuple[dict[str, Manifest], list[Difference]]:
+        """Manifests of these roles by address, now that they were played, and what they have not put right."""
+        told = await asyncio.to_thread(self._told, works, effects)
+        made = await record(told, self.probe, addresses_of(self.site))
+        by_address = {works[host][role].address: each for host, roles in made.items() for role, each in roles.items()}
+        unmended = [difference for roles in told.values() for each in roles.values() for difference in each.unmended]
+        return by_address, list(dict.fromkeys(unmended))
+
+    def _told(
+        self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]
+    ) -> dict[HostName, dict[str, Told]]:
+        by_name = {host.name: host for host in self.site.active_hosts}
+        return {
+            name: {
+                role: Told(
+                    leavings=leavings(
+                        role,
+                        hostvars.of_role(self.facility, by_name[name], role),
+                        baked=self._is_baked(by_name[name], role) and has_host_part(role) and not work.whole,
+                    ),
+                    before=work.before,
+                    drift=() if work.renewed else work.drift,
+                    effects=effects.get((name, role)),
+                )
+                for role, work in roles.items()
+            }
+            for name, roles in works.items()
+        }
+
     def _playbook(self, todo: Mapping[HostName, Sequence[RoleWork]], lane: int) -> Playbook:
         by_name = {host.name: host for host in self.site.active_hosts}
         variables = {name: inventory.told(self.facility, by_name[name], self.state) for name in todo}
@@ -234,7 +298,8 @@ class SiteHosts:
             for work in works:
                 if work.settle and has_host_part(work.role):
                     variables[name][f"{work.role}_settle"] = True
-                host_only = has_host_part(work.role) and self._is_baked(by_name[name], work.role)
+                baked = self._is_baked(by_name[name], work.role)
+                host_only = has_host_part(work.role) and baked and not work.whole
                 hosts_of.setdefault((work.role, host_only), []).append(name)
         return Playbook(
             work=self.state / "ansible" / f"{self.site.name}-{lane}",
@@ -260,98 +325,7 @@ class _Kept:
     """Digests by name."""
 
 
-class _Playing:
-    """Follows one run of plays: receipts as roles end, events as tasks do."""
-
-    def __init__(self, layer: SiteHosts, lease: Lease, todo: Mapping[HostName, Sequence[RoleWork]]) -> None:
-        self._layer = layer
-        self._lease = lease
-        self._todo = todo
-        self._left = {name: {work.role: work for work in works} for name, works in todo.items()}
-        self._changed = dict.fromkeys(todo, 0)
-        self._trouble: dict[HostName, str] = {}
-        self._failed = 0
-        self.hosts_of_play: dict[str, tuple[HostName, ...]] = {}
-
-    def left(self) -> dict[HostName, list[RoleWork]]:
-        """What is yet to be played on hosts that have not failed."""
-        return {name: list(works.values()) for name, works in self._left.items() if works and name not in self._trouble}
-
-    def failed_since(self) -> bool:
-        """Whether hosts have failed since this was last asked."""
-        before, self._failed = self._failed, len(self._trouble)
-        return self._failed > before
-
-    def hear(self, line: Line) -> None:
-        """Take in a line of the callback."""
-        match line:
-            case PlayBegan(play=play):
-                for name in self.hosts_of_play.get(play, ()):
-                    if name not in self._trouble:
-                        self._tell(name, self._role(play))
-            case Result(state="changed"):
-                what = "handler " if line.handler else ""
-                self._tell(line.host, f"{self._role(line.play)}: {what}{_bare(line.task)}: changed")
-            case Result():
-                pass  # told with the verdict
-            case Ended(play=play, verdicts=verdicts):
-                self._end(play, verdicts)
-
-    @staticmethod
-    def _role(play: str) -> str:
-        return play.split(" ", 1)[0]
-
-    def _tell(self, name: HostName, message: str) -> None:
-        done = 1 - len(self._left[name]) / max(1, len(self._todo[name]))
-        self._layer.progress(Event(STAGE, self._layer.address(name), "moving", message, fraction=round(done, 2)))
-
-    def _end(self, play: str, verdicts: Mapping[str, Verdict]) -> None:
-        role, good = self._role(play), dict[str, str]()
-        for name in self.hosts_of_play.get(play, ()):
-            work, verdict = self._left[name].get(role), verdicts.get(name, NO_TASK)
-            if work is None or name in self._trouble:
-                continue
-            if verdict.state in BAD:
-                self._trouble[name] = f"role {role}: {_bare(verdict.task)}: {verdict.message}"
-                self._layer.progress(Event(STAGE, self._layer.address(name), "failed", self._trouble[name]))
-                continue
-            good[work.address] = work.digest
-            self._changed[name] += verdict.changed
-            self._layer.played[work.address] = work.verb
-            del self._left[name][role]
-        prove(self._layer.store, self._lease, good)
-
-    def finish(self, said: str) -> list[Trouble]:
-        """What failed."""
-        failed = []
-        for name, works in self._todo.items():
-            address = self._layer.address(name)
-            if not self._left[name]:
-                number = self._changed[name]
-                changed = (
-                    f"{number} task{'s' if number != 1 else ''} changed something" if number else "nothing to change"
-                )
-                self._layer.progress(Event(STAGE, address, "done", f"{len(works)} roles: {changed}"))
-                continue
-            why = self._trouble.get(name)
-            if why is None:
-                why = f"{', '.join(self._left[name])} not played: {said or 'ansible-playbook ended before'}"
-                self._layer.progress(Event(STAGE, address, "failed", why))
-            cure = f"mend what is named, then 'pachon up'; plays and settings are in {self._layer.state / 'ansible'}"
-            failed.append(Trouble(address=address, error=why, cure=cure))
-        return failed
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _bare(task: str) -> str:
-    """Name of a task without its role's."""
-    return task.partition(" : ")[2] or task
-
-
-def _reason(role: str, wanted: str, kept: Receipt | None) -> str:
+def _reason(role: str, wanted: str, kept: Receipt | None, manifest: Manifest | None) -> str:
     """Why the role must be played, for people; empty if its receipt proves that it need not."""
     if kept is None:
         return "was never played here"
@@ -359,7 +333,13 @@ def _reason(role: str, wanted: str, kept: Receipt | None) -> str:
         return f"run {kept.run_id} began it and did not end it well"
     if kept.inputs_digest != wanted:
         return "its text, its arguments, its secrets or the installation of the host changed"
+    if manifest is None or not manifest.recorded:
+        return "what it left there was never recorded"
     days = DAYS_PROVEN.get(role)
     if days is not None and datetime.now(UTC) - kept.at > timedelta(days=days):
         return f"was last played more than {days} days ago"
     return ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -74,25 +74,34 @@ def receipts_under(store: Store, prefix: str) -> dict[str, Receipt]:
         return {row.address: _receipt(row) for row in connection.execute(query)}
 
 
-def intend(store: Store, lease: Lease, addresses: Iterable[str]) -> None:
+Documents = Mapping[str, Mapping[str, Any]]
+"""What is kept with receipts, by address."""
+
+
+def intend(store: Store, lease: Lease, addresses: Iterable[str], *, documents: Documents | None = None) -> None:
     """Put on disk that work begins at these addresses: what was proven of them holds no longer.
+
+    ``documents`` are kept with the intents: what was known of earlier work, for whoever ends this one.
 
     Raises:
         RefusedError: a later writer has taken the site's lease.
     """
-    _write(store, lease, dict.fromkeys(addresses, ""))
+    _write(store, lease, dict.fromkeys(addresses, ""), documents or {})
 
 
-def prove(store: Store, lease: Lease, digests: Mapping[str, str]) -> None:
+def prove(store: Store, lease: Lease, digests: Mapping[str, str], *, documents: Documents | None = None) -> None:
     """Put on disk that the work at these addresses was done from inputs of these digests (errors as of ``intend``)."""
-    _write(store, lease, digests)
+    _write(store, lease, digests, documents or {})
 
 
-def _write(store: Store, lease: Lease, digests: Mapping[str, str]) -> None:
+def _write(store: Store, lease: Lease, digests: Mapping[str, str], documents: Documents) -> None:
     if not digests:
         return
-    shared = {"run_id": lease.run_id, "generation": "", "observed_digest": "", "document": {}, "at": datetime.now(UTC)}
-    rows = [{"address": address, "inputs_digest": found, **shared} for address, found in sorted(digests.items())]
+    shared = {"run_id": lease.run_id, "generation": "", "observed_digest": "", "at": datetime.now(UTC)}
+    rows = [
+        {"address": address, "inputs_digest": found, "document": dict(documents.get(address, {})), **shared}
+        for address, found in sorted(digests.items())
+    ]
     with store.transaction() as connection:
         require(connection, lease.site, lease.fencing_token)
         connection.execute(delete(receipts).where(receipts.c.address.in_(list(digests))))

@@ -1,6 +1,6 @@
 """What the callback plug-in ``pachon_lines`` tells of plays while they run: a JSON line each, typed here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -44,6 +44,23 @@ class Verdict(Frozen):
     message: str
 
 
+class Managed(Frozen):
+    """What a task manages on a host."""
+
+    task: str
+    effects: tuple[dict[str, Any], ...] | None
+    """As ``pachon.model.effects`` has them; None where they cannot be expressed."""
+
+
+class Effects(Frozen):
+    """What the tasks of a play manage on one host; handlers are left out, since they run or not."""
+
+    kind: Literal["effects"]
+    play: str
+    host: str
+    tasks: tuple[Managed, ...]
+
+
 class Ended(Frozen):
     """A play is over, handlers included."""
 
@@ -53,8 +70,8 @@ class Ended(Frozen):
     """By host; missing are those that an earlier play had lost, and those for which there was no task at all."""
 
 
-Line = PlayBegan | Result | Ended
-_LINES: TypeAdapter[Line] = TypeAdapter(Annotated[PlayBegan | Result | Ended, Field(discriminator="kind")])
+Line = PlayBegan | Result | Effects | Ended
+_LINES: TypeAdapter[Line] = TypeAdapter(Annotated[PlayBegan | Result | Effects | Ended, Field(discriminator="kind")])
 
 
 def read(text: str) -> Line | None:

@@ -1,0 +1,196 @@
+"""Drift of a facility: every difference between what roles left on hosts and what is there now, and who owns it."""
+
+import asyncio
+import getpass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pachon import places, secrets
+from pachon.drivers.probe import Probe
+from pachon.drivers.ssh import Credentials
+from pachon.errors import RefusedError, UsageError
+from pachon.ground import standing
+from pachon.layers.sight import Sight, address_of, look, manifest_of, manifests_of
+from pachon.model.base import Frozen
+from pachon.model.facility import Facility, Site
+from pachon.store.database import Store, open_store
+from pachon.store.drift import Acceptance, accept
+from pachon.store.receipts import receipts_under
+from pachon.store.sightings import last_seen
+
+NEVER = "nothing was recorded there yet"
+
+
+class Accepted(Frozen):
+    """An owner's word that a difference may be."""
+
+    reason: str
+    by: str
+    until: datetime
+
+
+class Drift(Frozen):
+    """One aspect of one subject that is not as a role left it."""
+
+    address: str
+    """``<site>/host/<host>/<kind>:<name>``: what ``pachon drift accept`` takes."""
+    site: str
+    host: str
+    kind: str
+    name: str
+    aspect: str
+    expected: str
+    seen: str
+    role: str
+    task: str
+    """Of the role: what owns the subject."""
+    since: datetime
+    """When it was first seen."""
+    accepted: Accepted | None = None
+
+
+class Unknown(Frozen):
+    """A host of which it is not known whether it has drifted."""
+
+    site: str
+    host: str
+    why: str
+    since: datetime | None
+    """When it last let us in."""
+
+
+class Left(Frozen):
+    """What a role left and no longer mentions: it is to be deleted some day."""
+
+    address: str
+    role: str
+
+
+class Report(Frozen):
+    """What was seen of a facility."""
+
+    facility: str
+    hosts: int
+    """That answered."""
+    drift: tuple[Drift, ...]
+    unknown: tuple[Unknown, ...]
+    inexpressible: tuple[str, ...]
+    """Tasks (``<site>/host/<host>/role/<role>: <task>``) of which nobody can say what they left."""
+    left: tuple[Left, ...]
+
+    @property
+    def open(self) -> tuple[Drift, ...]:
+        """What nobody has accepted."""
+        return tuple(each for each in self.drift if each.accepted is None)
+
+
+async def find(facility: Facility, sites: Sequence[Site], state: Path) -> Report:
+    """What all hosts of these sites have, asked side by side.
+
+    Raises:
+        MissingError: the emulated hardware is not up.
+        RefusedError: it is the twin's, without operating systems.
+    """
+    stands = await standing(facility, state)
+    if stands.kind == "twin":
+        raise RefusedError(
+            f"{facility.name!r} stands on the twin, whose machines carry no operating systems",
+            cure="'pachon doctor' says what this machine lacks for the real lab",
+        )
+    store = open_store(places.store(state))
+    try:
+        probe = Probe(Credentials.of_state(state), key=secrets.key_of_digests(state))
+        sights = await asyncio.gather(*(look(site, store, probe) for site in sites))
+        return await asyncio.to_thread(_report, facility, dict(zip(sites, sights, strict=True)), store)
+    finally:
+        store.close()
+
+
+def _report(facility: Facility, sights: dict[Site, Sight], store: Store) -> Report:
+    seen, now = last_seen(store), datetime.now(UTC)
+    drift: list[Drift] = []
+    unknown: list[Unknown] = []
+    inexpressible: list[str] = []
+    left: list[Left] = []
+    hosts = 0
+    for site, sight in sights.items():
+        receipts = receipts_under(store, f"{site.name}/host/")
+        manifests = manifests_of(site, receipts)
+        silent = {**{host.name: NEVER for host in site.active_hosts if host.name not in manifests}, **sight.unanswered}
+        hosts += len(site.active_hosts) - len(silent)
+        unknown += [Unknown(site=site.name, host=name, why=why, since=seen.get(name)) for name, why in silent.items()]
+        drift += _drift(site, sight, now)
+        for host, roles in manifests.items():
+            kept = {(each.kind, each.name) for manifest in roles.values() for each in manifest.subjects}
+            for role, manifest in roles.items():
+                inexpressible += [f"{site.name}/host/{host}/role/{role}: {task}" for task in manifest.unknown]
+                left += [
+                    Left(address=f"{site.name}/host/{host}/{each.kind}:{each.name}", role=role)
+                    for each in manifest.left
+                    if (each.kind, each.name) not in kept
+                ]
+        for address, receipt in receipts_under(store, f"{site.name}/left/").items():
+            _, _, host, role = address.split("/")
+            gone = manifest_of(receipt)
+            left += [
+                Left(address=f"{site.name}/host/{host}/{each.kind}:{each.name}", role=role)
+                for each in (() if gone is None or role in manifests.get(host, {}) else gone.left)
+            ]
+    return Report(
+        facility=facility.name,
+        hosts=hosts,
+        drift=tuple(drift),
+        unknown=tuple(unknown),
+        inexpressible=tuple(inexpressible),
+        left=tuple(left),
+    )
+
+
+def _drift(site: Site, sight: Sight, now: datetime) -> list[Drift]:
+    told = []
+    for each in sight.differences:
+        given = sight.acceptance(site.name, each, now=now)
+        told.append(
+            Drift(
+                address=address_of(site.name, each),
+                site=site.name,
+                host=each.host,
+                kind=each.kind,
+                name=each.name,
+                aspect=each.aspect,
+                expected=each.expected,
+                seen=each.seen,
+                role=each.role,
+                task=each.task,
+                since=sight.since[each.host][each.key],
+                accepted=None if given is None else Accepted(reason=given.reason, by=given.by, until=given.until),
+            )
+        )
+    return told
+
+
+def take(report: Report, address: str, *, reason: str, until: datetime, state: Path) -> Acceptance:
+    """The acceptance of what was seen at this address, now kept.
+
+    Raises:
+        UsageError: there is no drift at this address, or the moment has passed.
+    """
+    found = [each for each in report.drift if each.address == address]
+    if not found:
+        raise UsageError(f"there is no drift at {address!r}", cure="'pachon drift' lists what there is, with addresses")
+    if until <= datetime.now(UTC):
+        raise UsageError(f"{until:%Y-%m-%d %H:%M} UTC has passed", cure="name a day to come: what is accepted ends")
+    given = Acceptance(
+        address=address,
+        reason=reason,
+        by=getpass.getuser(),
+        until=until,
+        seen={each.aspect: each.seen for each in found},
+    )
+    store = open_store(places.store(state))
+    try:
+        accept(store, found[0].site, given)
+    finally:
+        store.close()
+    return given

@@ -1,0 +1,129 @@
+"""The probe of hosts: reads or checks, in one round over SSH, what roles left on each of many hosts.
+
+Hidden here: the program that is sent, the key by which secrets count, and that one slow host holds up nobody.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pachon.drivers.ssh import Credentials, Fleet, run_program
+from pachon.errors import PachonError, TemporaryError
+from pachon.model.manifest import Expected, Subject
+
+PROGRAM = Path(__file__).with_name("probe_program.py")
+CACHE = "/var/lib/pachon/probe/digests.json"
+"""On the host, for root only."""
+ASIDE = "/var/lib/pachon/strangers"
+"""Where strangers are put that lay in folders which are owned whole."""
+LOOK = timedelta(seconds=15)
+"""For one host, its connection included; hosts are asked side by side."""
+RECORD = timedelta(seconds=90)
+"""Longer: what a play left is read once, and a host with an emulated processor is slow after a play."""
+CLOSE_SECONDS = 1.0
+
+Seen = Sequence[tuple[int, Mapping[str, Any]]]
+"""What differs, by the number of the expectation."""
+Values = Sequence[Mapping[str, Any]]
+"""What there is, for each subject."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Asks hosts of one facility; ``addresses`` are those of the management segment."""
+
+    credentials: Credentials
+    key: bytes
+    """Of this facility, for digests of secrets; each host gets one of its own that is made from it."""
+
+    async def check(
+        self, addresses: Mapping[str, str], expected: Mapping[str, Sequence[Expected]], *, limit: timedelta = LOOK
+    ) -> dict[str, Seen | PachonError]:
+        """What differs on each host, or why it could not be asked."""
+        wanted = ("kind", "name", "secret", "values", "allowed")
+        calls = {
+            host: {
+                "mode": "check",
+                "subjects": [
+                    {key: value for key, value in each.model_dump().items() if key in wanted} for each in all_
+                ],
+            }
+            for host, all_ in expected.items()
+        }
+        told = await self._ask(addresses, calls, limit)
+        return {
+            host: answer
+            if isinstance(answer, PachonError)
+            else [(number, each) for number, each in answer["differences"]]
+            for host, answer in told.items()
+        }
+
+    async def record(
+        self, addresses: Mapping[str, str], subjects: Mapping[str, Sequence[Subject]], *, limit: timedelta = RECORD
+    ) -> dict[str, Values | PachonError]:
+        """What each host has of these subjects, in their order, or why it could not be asked."""
+        calls = {
+            host: {
+                "mode": "record",
+                "subjects": [
+                    {
+                        "kind": each.kind,
+                        "name": each.name,
+                        "secret": each.secret,
+                        "aspects": [*each.aspects, *(["entries"] if each.whole else [])],
+                    }
+                    for each in all_
+                ],
+            }
+            for host, all_ in subjects.items()
+        }
+        told = await self._ask(addresses, calls, limit)
+        return {host: answer if isinstance(answer, PachonError) else answer["values"] for host, answer in told.items()}
+
+    async def sweep(
+        self, addresses: Mapping[str, str], paths: Mapping[str, Sequence[str]], *, limit: timedelta = RECORD
+    ) -> dict[str, Sequence[str] | PachonError]:
+        """What was put aside on each host, or why it could not be asked."""
+        calls = {host: {"mode": "sweep", "paths": list(each), "folder": ASIDE} for host, each in paths.items()}
+        told = await self._ask(addresses, calls, limit)
+        return {host: answer if isinstance(answer, PachonError) else answer["swept"] for host, answer in told.items()}
+
+    async def _ask(
+        self, addresses: Mapping[str, str], calls: Mapping[str, Mapping[str, Any]], limit: timedelta
+    ) -> dict[str, dict[str, Any] | PachonError]:
+        fleet = Fleet(self.credentials)
+
+        async def one(host: str) -> dict[str, Any] | PachonError:
+            try:
+                async with asyncio.timeout(limit.total_seconds()):
+                    address = addresses[host]
+                    call = {**calls[host], "key": self._key_of(host), "cache": CACHE}
+                    return await run_program(await fleet.host(address), _program(), call, timeout=limit)
+            except TimeoutError:
+                seconds = limit.total_seconds()
+                return TemporaryError(f"{host} did not answer the probe within {seconds:g} s", cure="see the host")
+            except PachonError as error:
+                return error
+
+        try:
+            answers = await asyncio.gather(*(one(host) for host in calls))
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await fleet.__aexit__(None, None, None)
+        return dict(zip(calls, answers, strict=True))
+
+    def _key_of(self, host: str) -> str:
+        return hmac.new(self.key, f"probe of {host}".encode(), hashlib.sha256).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _program() -> str:
+    return PROGRAM.read_text()

@@ -1,0 +1,169 @@
+"""Follows a run of plays of the hosts layer: events as tasks change things, receipts and manifests at the end."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pachon.drivers.ansible import Effects, Ended, Line, PlayBegan, Result, Verdict
+from pachon.layers.sight import MANIFEST
+from pachon.model.facility import HostName
+from pachon.model.manifest import Difference, Manifest
+from pachon.progress import Event
+from pachon.store.lease import Lease
+from pachon.store.receipts import prove
+
+if TYPE_CHECKING:
+    from pachon.layers.hosts import SiteHosts
+
+STAGE = "hosts"
+BAD = ("failed", "unreachable")
+NO_TASK = Verdict(state="ok", changed=0, task="", message="")
+
+
+@dataclass(frozen=True)
+class RoleWork:
+    """A role that is to be played on a host."""
+
+    host: HostName
+    role: str
+    address: str
+    verb: Literal["create", "update"]
+    """``create``: no play of it on this host ever ended well."""
+    reason: str
+    """For people."""
+    digest: str
+    settle: bool
+    """Whether handlers have to run though no task changes anything: an earlier play left them, or they mend."""
+    whole: bool = False
+    """Whether what the image brought has to be played too."""
+    drift: tuple[Difference, ...] = ()
+    """What was seen on the host not to be as the role left it."""
+    renewed: bool = False
+    """Whether it would be played without any drift too."""
+    before: Manifest | None = None
+    """What earlier plays left."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a host is not as its roles say."""
+
+    address: str
+    error: str
+    cure: str
+
+
+class Playing:
+    """Follows one run of plays: receipts as roles end, events as tasks do."""
+
+    def __init__(self, layer: "SiteHosts", lease: Lease, todo: Mapping[HostName, Sequence[RoleWork]]) -> None:
+        self._layer = layer
+        self._lease = lease
+        self._todo = todo
+        self._left = {name: {work.role: work for work in works} for name, works in todo.items()}
+        self._changed = dict.fromkeys(todo, 0)
+        self._trouble: dict[HostName, str] = {}
+        self._failed = 0
+        self._unmended: set[HostName] = set()
+        self._good: dict[HostName, dict[str, RoleWork]] = {}
+        self._effects: dict[tuple[HostName, str], Effects] = {}
+        self.hosts_of_play: dict[str, tuple[HostName, ...]] = {}
+
+    def left(self) -> dict[HostName, list[RoleWork]]:
+        """What is yet to be played on hosts that have not failed."""
+        return {name: list(works.values()) for name, works in self._left.items() if works and name not in self._trouble}
+
+    def failed_since(self) -> bool:
+        """Whether hosts have failed since this was last asked."""
+        before, self._failed = self._failed, len(self._trouble)
+        return self._failed > before
+
+    def hear(self, line: Line) -> None:
+        """Take in a line of the callback."""
+        match line:
+            case PlayBegan(play=play):
+                for name in self.hosts_of_play.get(play, ()):
+                    if name not in self._trouble:
+                        self._tell(name, self._role(play))
+            case Result(state="changed"):
+                what = "handler " if line.handler else ""
+                self._tell(line.host, f"{self._role(line.play)}: {what}{_bare(line.task)}: changed")
+            case Result():
+                pass  # told with the verdict
+            case Effects():
+                self._effects[line.host, self._role(line.play)] = line
+            case Ended(play=play, verdicts=verdicts):
+                self._end(play, verdicts)
+
+    @staticmethod
+    def _role(play: str) -> str:
+        return play.split(" ", 1)[0]
+
+    def _tell(self, name: HostName, message: str) -> None:
+        done = 1 - len(self._left[name]) / max(1, len(self._todo[name]))
+        self._layer.progress(Event(STAGE, self._layer.address(name), "moving", message, fraction=round(done, 2)))
+
+    def _end(self, play: str, verdicts: Mapping[str, Verdict]) -> None:
+        role = self._role(play)
+        for name in self.hosts_of_play.get(play, ()):
+            work, verdict = self._left[name].get(role), verdicts.get(name, NO_TASK)
+            if work is None or name in self._trouble:
+                continue
+            if verdict.state in BAD:
+                self._trouble[name] = f"role {role}: {_bare(verdict.task)}: {verdict.message}"
+                self._layer.progress(Event(STAGE, self._layer.address(name), "failed", self._trouble[name]))
+                continue
+            self._good.setdefault(name, {})[role] = work
+            self._changed[name] += verdict.changed
+            self._layer.played[work.address] = work.verb
+            del self._left[name][role]
+
+    async def prove(self) -> None:
+        """Put down receipts of what was played well since this was last called, with what hosts have of it now."""
+        good, self._good = self._good, {}
+        if not good:
+            return
+        manifests, unmended = await self._layer.manifests(good, self._effects)
+        documents = {address: document_of(manifest) for address, manifest in manifests.items()}
+        digests = {work.address: work.digest for works in good.values() for work in works.values()}
+        await asyncio.to_thread(prove, self._layer.store, self._lease, digests, documents=documents)
+        played = {(name, role) for name, works in good.items() for role in works}
+        self._layer.sight = self._layer.sight.played(played, unmended=unmended)
+        for each in unmended:
+            if each.host not in self._trouble:
+                self._trouble[each.host] = f"role {each.role} was played and has not put right: {each.said}"
+                self._unmended.add(each.host)
+
+    def finish(self, said: str) -> list[Trouble]:
+        """What failed."""
+        failed = []
+        for name, works in self._todo.items():
+            address = self._layer.address(name)
+            if not self._left[name] and name not in self._unmended:
+                number = self._changed[name]
+                changed = (
+                    f"{number} task{'s' if number != 1 else ''} changed something" if number else "nothing to change"
+                )
+                self._layer.progress(Event(STAGE, address, "done", f"{len(works)} roles: {changed}"))
+                continue
+            why = self._trouble.get(name)
+            if why is None:
+                why = f"{', '.join(self._left[name])} not played: {said or 'ansible-playbook ended before'}"
+                self._layer.progress(Event(STAGE, address, "failed", why))
+            cure = f"mend what is named, then 'pachon up'; plays and settings are in {self._layer.state / 'ansible'}"
+            if name in self._unmended:
+                self._layer.progress(Event(STAGE, address, "failed", why))
+                cure = "mend it by hand, or have its owner take it: 'pachon drift accept --help'"
+            failed.append(Trouble(address=address, error=why, cure=cure))
+        return failed
+
+
+def _bare(task: str) -> str:
+    """Name of a task without its role's."""
+    return task.partition(" : ")[2] or task
+
+
+def document_of(manifest: Manifest) -> dict[str, object]:
+    """What a receipt keeps of it."""
+    return {MANIFEST: manifest.model_dump(mode="json", exclude_defaults=True)}

@@ -1,0 +1,100 @@
+"""From what plays told and roles say to manifests with the values that hosts really have, right after the play."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from pachon.drivers.ansible import Effects
+from pachon.drivers.probe import LOOK, RECORD, Seen, Values
+from pachon.errors import PachonError
+from pachon.layers.role_effects import Leavings
+from pachon.model.facility import HostName
+from pachon.model.manifest import STRANGER, Difference, Expected, Manifest, Subject, recorded, subjects_of
+
+
+class Probes(Protocol):
+    """Reads, compares and tidies hosts (``pachon.drivers.probe.Probe``)."""
+
+    async def check(
+        self, addresses: Mapping[str, str], expected: Mapping[str, Sequence[Expected]], *, limit: timedelta = LOOK
+    ) -> dict[str, Seen | PachonError]:
+        """What differs on each host, or why it could not be asked."""
+
+    async def record(
+        self, addresses: Mapping[str, str], subjects: Mapping[str, Sequence[Subject]], *, limit: timedelta = RECORD
+    ) -> dict[str, Values | PachonError]:
+        """What each host has of these subjects, in their order, or why it could not be asked."""
+
+    async def sweep(
+        self, addresses: Mapping[str, str], paths: Mapping[str, Sequence[str]], *, limit: timedelta = RECORD
+    ) -> dict[str, Sequence[str] | PachonError]:
+        """What was put aside on each host, or why it could not be asked."""
+
+
+@dataclass
+class Told:
+    """What one role was told to leave on one host, before anybody has looked there."""
+
+    leavings: Leavings
+    before: Manifest | None
+    """Of the play before."""
+    drift: Sequence[Difference]
+    """For which it was played, where its inputs are the same as before."""
+    effects: Effects | None = None
+    unmended: list[Difference] = field(default_factory=list)
+    """What the play has not put right."""
+
+    def manifest(self) -> Manifest:
+        """The subjects, without values."""
+        subjects, unknown = list(self.leavings.subjects), list(self.leavings.unknown)
+        for managed in () if self.effects is None else self.effects.tasks:
+            task = managed.task.partition(" : ")[2] or managed.task
+            if task in self.leavings.said:
+                continue
+            if managed.effects is None:
+                unknown.append(task)
+            else:
+                subjects += subjects_of(managed.effects, owner=task)
+        return Manifest(subjects=tuple(subjects), unknown=tuple(dict.fromkeys(unknown)))
+
+    def taken(self, values: Sequence[Mapping[str, Any]], *, others: Collection[str]) -> Manifest:
+        """The manifest with these values; what drifted and was not put right is still expected to be as before."""
+        made = recorded(self.manifest(), values, before=self.before, others=others)
+        wanted = {(each.kind, each.name, each.aspect): each for each in self.drift if each.aspect != STRANGER}
+        subjects = []
+        for subject in made.subjects:
+            kept = dict(subject.values)
+            for aspect, value in subject.values.items():
+                difference = wanted.get((subject.kind, subject.name, aspect))
+                if difference is None or value == difference.expected:
+                    continue
+                if not subject.anew or value == difference.seen:
+                    kept[aspect] = difference.expected
+                    self.unmended.append(difference)
+            subjects.append(subject.model_copy(update={"values": kept}))
+        return made.model_copy(update={"subjects": tuple(subjects)})
+
+
+async def record(
+    told: Mapping[HostName, Mapping[str, Told]], probe: Probes, addresses: Mapping[HostName, str]
+) -> dict[HostName, dict[str, Manifest]]:
+    """The manifest of each role on each host; without values where a host could not be asked."""
+    bare = {host: {role: each.manifest() for role, each in roles.items()} for host, roles in told.items()}
+    subjects = {
+        host: [subject for manifest in roles.values() for subject in manifest.subjects] for host, roles in bare.items()
+    }
+    answers = await probe.record(addresses, {host: each for host, each in subjects.items() if each})
+    made: dict[HostName, dict[str, Manifest]] = {}
+    for host, roles in bare.items():
+        answer: Values | PachonError = answers.get(host, ())
+        if isinstance(answer, PachonError):
+            made[host] = roles
+            continue
+        left, names = list(answer), {each.name for each in subjects[host]}
+        made[host] = {}
+        for role, manifest in roles.items():
+            number = len(manifest.subjects)
+            made[host][role] = told[host][role].taken(left[:number], others=names)
+            left = left[number:]
+    return made

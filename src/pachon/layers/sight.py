@@ -1,0 +1,141 @@
+"""What hosts of a site are seen to have of what roles left there: one round of the probe, all side by side."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from pachon import hostvars
+from pachon.drivers.probe import LOOK, Seen
+from pachon.errors import PachonError
+from pachon.model.facility import HostName, Site
+from pachon.model.manifest import Difference, Expected, Manifest, differences, expected_of
+from pachon.store.database import Store
+from pachon.store.drift import Acceptance, accepted, seen_since
+from pachon.store.receipts import Receipt, receipts_under
+from pachon.store.sightings import saw
+
+MANIFEST = "manifest"
+"""Where a receipt's document has it."""
+
+
+class Checks(Protocol):
+    """Asks hosts what differs (``pachon.drivers.probe.Probe``)."""
+
+    async def check(
+        self, addresses: Mapping[str, str], expected: Mapping[str, list[Expected]], *, limit: timedelta = LOOK
+    ) -> dict[str, Seen | PachonError]:
+        """What differs on each host, or why it could not be asked."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen."""
+
+    differences: tuple[Difference, ...] = ()
+    """All of them, also those that an owner accepted."""
+    since: Mapping[HostName, Mapping[str, datetime]] = field(default_factory=dict)
+    """By host and key of the difference."""
+    acceptances: Mapping[str, Acceptance] = field(default_factory=dict)
+    """By address."""
+    unanswered: Mapping[HostName, str] = field(default_factory=dict)
+    """Hosts that could not be asked, and why: what they have is unknown."""
+    asked: int = 0
+    """Hosts."""
+
+    def acceptance(self, site: str, difference: Difference, *, now: datetime) -> Acceptance | None:
+        """The acceptance that speaks for this difference now."""
+        found = self.acceptances.get(address_of(site, difference))
+        return found if found and found.covers(difference.aspect, difference.seen, now=now) else None
+
+    def drift(self, site: str, host: HostName, role: str) -> tuple[Difference, ...]:
+        """What differs of a role on a host and nobody accepted."""
+        now = datetime.now(UTC)
+        own = (each for each in self.differences if (each.host, each.role) == (host, role))
+        return tuple(each for each in own if self.acceptance(site, each, now=now) is None)
+
+    def joined(self, later: "Sight", hosts: Collection[HostName]) -> "Sight":
+        """With what was seen later of some hosts in place of what was known of them."""
+        kept = {name: why for name, why in self.unanswered.items() if name not in hosts}
+        return Sight(
+            differences=(*(each for each in self.differences if each.host not in hosts), *later.differences),
+            since={**self.since, **later.since},
+            acceptances=later.acceptances,
+            unanswered={**kept, **later.unanswered},
+            asked=self.asked,
+        )
+
+    def played(self, roles: Collection[tuple[HostName, str]], *, unmended: Collection[Difference]) -> "Sight":
+        """As things are now that these roles were played on these hosts."""
+        kept = (each for each in self.differences if (each.host, each.role) not in roles or each in unmended)
+        return replace(self, differences=tuple(kept))
+
+
+def address_of(site: str, difference: Difference) -> str:
+    """What a person calls it by: the subject on its host."""
+    return f"{site}/host/{difference.host}/{difference.kind}:{difference.name}"
+
+
+def manifest_of(receipt: Receipt | None) -> Manifest | None:
+    """The manifest that is kept with a receipt; None where there is none, or one of another time."""
+    if receipt is None or MANIFEST not in receipt.document:
+        return None
+    try:
+        return Manifest.model_validate(receipt.document[MANIFEST])
+    except ValidationError:
+        return None
+
+
+def manifests_of(site: Site, receipts: Mapping[str, Receipt]) -> dict[HostName, dict[str, Manifest]]:
+    """By host and role, in the order in which roles are played, the manifests that hold."""
+    found: dict[HostName, dict[str, Manifest]] = {}
+    for host in site.active_hosts:
+        for role in hostvars.roles_of(host):
+            kept = receipts.get(f"{site.name}/host/{host.name}/role/{role}")
+            manifest = None if kept is None or kept.is_intent else manifest_of(kept)
+            if manifest is not None and manifest.recorded:
+                found.setdefault(host.name, {})[role] = manifest
+    return found
+
+
+def addresses_of(site: Site) -> dict[HostName, str]:
+    """Where each active host is reached."""
+    machines = site.machine_by_serial
+    return {host.name: str(machines[host.machine].management_address) for host in site.active_hosts}
+
+
+async def look(
+    site: Site, store: Store, probe: Checks, *, only: Collection[HostName] | None = None, limit: timedelta = LOOK
+) -> Sight:
+    """What differs on the hosts of the site (or on those) from what roles left there."""
+
+    def expectations() -> dict[HostName, list[Expected]]:
+        manifests = manifests_of(site, receipts_under(store, f"{site.name}/host/"))
+        return {name: expected_of(each) for name, each in manifests.items() if only is None or name in only}
+
+    expected = await asyncio.to_thread(expectations)
+    if not expected:
+        return Sight()
+    answers = await probe.check(addresses_of(site), expected, limit=limit)
+    found = {
+        name: differences(name, expected[name], answer)
+        for name, answer in answers.items()
+        if not isinstance(answer, PachonError)
+    }
+
+    def remember() -> Sight:
+        saw(store, dict.fromkeys(found, datetime.now(UTC)))
+        return Sight(
+            differences=tuple(each for all_ in found.values() for each in all_),
+            since=seen_since(store, site.name, {name: [each.key for each in all_] for name, all_ in found.items()}),
+            acceptances=accepted(store, site.name),
+            unanswered={
+                name: " ".join(each.message.split()) for name, each in answers.items() if isinstance(each, PachonError)
+            },
+            asked=len(expected),
+        )
+
+    return await asyncio.to_thread(remember)

@@ -1,0 +1,212 @@
+"""What a role left on a host: its subjects with their values, and how what is seen there now differs from them.
+
+Where two tasks decide the same of one subject the later one counts, as it does on the host.
+"""
+
+import posixpath
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pachon.model.base import Frozen
+
+Kind = Literal["absent", "file", "folder", "group", "link", "mount", "package", "ruleset", "sysctl", "unit", "user"]
+Values = Mapping[str, str]
+"""By aspect (``mode``, ``content``, ``enabled`` …), as text."""
+IS = "is"
+"""The aspect that every subject has: what is there, or ``absent``."""
+ENTRIES = "entries"
+"""The aspect of a folder that is owned whole: names of what lies in it."""
+STRANGER = "stranger"
+
+
+class Subject(Frozen):
+    """One thing on a host that a task manages."""
+
+    kind: Kind
+    name: str
+    """Path, or name of the unit, account, setting …"""
+    owner: str
+    """The task, or the handler, as its role calls it."""
+    aspects: tuple[str, ...] = ()
+    declared: dict[str, str] = Field(default_factory=dict)
+    """What the task itself says of aspects; the others are what the host had right after the play."""
+    secret: bool = False
+    """Whether its content counts by a keyed digest."""
+    anew: bool = False
+    """Whether a play that mends it makes another one, such as a certificate."""
+    whole: bool = False
+    """Of a folder: nothing may lie in it that no role put there, or that its image brought."""
+    values: dict[str, str] = Field(default_factory=dict)
+    brought: tuple[str, ...] = ()
+    """Of a folder that is owned whole: what lay in it the first time and is no role's."""
+
+
+class Manifest(Frozen):
+    """All that one role left on a host."""
+
+    subjects: tuple[Subject, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Tasks whose effect cannot be expressed."""
+    left: tuple[Subject, ...] = ()
+    """What earlier plays left and the role no longer mentions: to be deleted."""
+    recorded: bool = False
+    """Whether the values were read off the host."""
+
+
+class Expected(Frozen):
+    """What is expected of one subject by all roles of a host together."""
+
+    kind: Kind
+    name: str
+    secret: bool
+    values: dict[str, str]
+    owners: dict[str, tuple[str, str]]
+    """Role and task by aspect."""
+    allowed: tuple[str, ...] | None = None
+    """Of a folder that is owned whole: the names that may lie in it."""
+
+
+class Difference(Frozen):
+    """One aspect of one subject that is not as a role left it."""
+
+    host: str
+    role: str
+    task: str
+    kind: Kind
+    name: str
+    aspect: str
+    expected: str
+    seen: str
+
+    @property
+    def key(self) -> str:
+        """What names it on its host."""
+        return f"{self.kind}:{self.name}:{self.aspect}"
+
+    @property
+    def said(self) -> str:
+        """A few words for people."""
+        if self.aspect == STRANGER:
+            return f"{self.name} is a stranger"
+        if self.aspect == IS:
+            return f"{self.kind} {self.name}: {self.seen} instead of {self.expected}"
+        return f"{self.kind} {self.name}: {self.aspect} {_short(self.seen)} instead of {_short(self.expected)}"
+
+
+def subjects_of(effects: Iterable[Mapping[str, Any]], *, owner: str) -> tuple[Subject, ...]:
+    """The subjects of a task's effects (``pachon.model.effects``)."""
+    return tuple(Subject.model_validate({**effect, "owner": owner}) for effect in effects)
+
+
+def recorded(
+    manifest: Manifest,
+    seen: Sequence[Mapping[str, Any]],
+    *,
+    before: Manifest | None,
+    others: Collection[str] = (),
+) -> Manifest:
+    """The manifest with what the host answered for its subjects, in their order.
+
+    ``before`` is the manifest of the play before this one: what it had and this one has not, is left over. ``others``
+    are names of subjects of the host's other roles.
+    """
+    known = {} if before is None else {(each.kind, each.name): each for each in before.subjects}
+    own = {*others, *(each.name for each in manifest.subjects)}
+    told = []
+    for subject, found in zip(manifest.subjects, seen, strict=True):
+        values = {aspect: str(found[aspect]) for aspect in (IS, *subject.aspects) if aspect in found}
+        earlier = known.get((subject.kind, subject.name))
+        brought = subject.brought
+        if subject.whole:
+            strange = [name for name in found.get(ENTRIES, ()) if posixpath.join(subject.name, name) not in own]
+            brought = tuple(strange) if earlier is None or not earlier.values else earlier.brought
+        told.append(
+            subject.model_copy(update={"values": {**values, **subject.declared}, "brought": brought}),
+        )
+    mentioned = {(each.kind, each.name) for each in told} | {("absent", each.name) for each in told}
+    earlier_ones = () if before is None else (*before.left, *before.subjects)
+    left = {(each.kind, each.name): each for each in earlier_ones if (each.kind, each.name) not in mentioned}
+    return Manifest(subjects=tuple(told), unknown=manifest.unknown, left=tuple(left.values()), recorded=True)
+
+
+def expected_of(manifests: Mapping[str, Manifest]) -> list[Expected]:
+    """What is expected of a host whose roles, in the order in which they are played, left these manifests."""
+    found: dict[tuple[str, str], Expected] = {}
+    names = {each.name for manifest in manifests.values() for each in manifest.subjects if each.kind != "absent"}
+    for role, manifest in manifests.items():
+        for subject in manifest.subjects:
+            kind: Kind = "file" if subject.kind == "absent" else subject.kind
+            before = found.get((kind, subject.name)) or found.get((_other(kind), subject.name))
+            owners = dict.fromkeys(subject.values, (role, subject.owner))
+            allowed = set(subject.brought) | {
+                posixpath.basename(name) for name in names if posixpath.dirname(name) == subject.name
+            }
+            if before is not None and before.kind != kind:
+                del found[before.kind, before.name]
+                before = None
+            found[kind, subject.name] = Expected(
+                kind=kind,
+                name=subject.name,
+                secret=subject.secret or (before is not None and before.secret),
+                values={**(before.values if before else {}), **subject.values},
+                owners={
+                    **(before.owners if before else {}),
+                    **owners,
+                    **({ENTRIES: (role, subject.owner)} if subject.whole else {}),
+                },
+                allowed=tuple(sorted(allowed)) if subject.whole else before.allowed if before else None,
+            )
+    return list(found.values())
+
+
+def _other(kind: Kind) -> Kind:
+    """A path is either a file or a link."""
+    return "link" if kind == "file" else "file"
+
+
+def differences(
+    host: str, expected: Sequence[Expected], seen: Iterable[tuple[int, Mapping[str, Any]]]
+) -> tuple[Difference, ...]:
+    """What differs, where the host told ``seen`` of the expectations with these numbers."""
+    told = []
+    for number, found in seen:
+        each = expected[number]
+        gone = found.get(IS, each.values.get(IS)) != each.values.get(IS)
+        for aspect, value in found.items():
+            if aspect == ENTRIES:
+                role, task = each.owners[ENTRIES]
+                told += [_stranger(host, role, task, posixpath.join(each.name, name)) for name in value]
+            elif not gone or aspect == IS:
+                role, task = each.owners[aspect]
+                told.append(
+                    Difference(
+                        host=host,
+                        role=role,
+                        task=task,
+                        kind=each.kind,
+                        name=each.name,
+                        aspect=aspect,
+                        expected=each.values[aspect],
+                        seen=str(value),
+                    )
+                )
+    return tuple(told)
+
+
+def _stranger(host: str, role: str, task: str, path: str) -> Difference:
+    return Difference(
+        host=host,
+        role=role,
+        task=task,
+        kind="file",
+        name=path,
+        aspect=STRANGER,
+        expected="absent",
+        seen="there",
+    )
+
+
+def _short(value: str) -> str:
+    return (value if len(value) <= 24 else f"{value[:12]}…") or "nothing"

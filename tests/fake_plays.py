@@ -1,0 +1,114 @@
+"""Stand-ins for what the hosts layer calls: plays that end as a test says, and hosts that have what it says."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pachon.drivers.ansible import Ended, Line, PlayBegan, Playbook, Result, Verdict
+from pachon.drivers.probe import LOOK, RECORD, Seen, Values
+from pachon.errors import PachonError, PermanentError, TemporaryError
+from pachon.layers.following import BAD
+from pachon.model.manifest import Expected, Subject
+
+GOOD = Verdict(state="ok", changed=0, task="", message="")
+
+
+class FakePlays:
+    """Stands in for ansible-playbook: every role ends well, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.books: list[Playbook] = []
+        self.verdict: Callable[[str, str], Verdict | None] = lambda role, host: GOOD
+        self.error: PermanentError | None = None
+        self.dies = False
+        self.heal: Callable[[], None] = lambda: None
+        """What a play puts right."""
+
+    async def play(self, book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
+        """Tell what was asked for."""
+        self.books.append(book)
+        self.heal()
+        lost: set[str] = set()
+        for part in [] if self.dies else book.parts:
+            on_line(PlayBegan(kind="play", play=part.name))
+            told = {host: self.verdict(part.role, host) for host in part.hosts if host not in lost}
+            verdicts = {host: verdict for host, verdict in told.items() if verdict is not None}
+            lost |= {host for host, verdict in verdicts.items() if verdict.state in BAD}
+            for host, verdict in verdicts.items():
+                if verdict.changed:
+                    line = {
+                        "kind": "result",
+                        "play": part.name,
+                        "host": host,
+                        "task": f"{part.role} : Do",
+                        "message": "",
+                    }
+                    on_line(Result.model_validate({**line, "handler": False, "state": "changed"}))
+            on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
+            if verdicts and all(verdict.state in BAD for verdict in verdicts.values()):
+                return "no more hosts left"  # as Ansible does: the plays of other hosts are left out too
+        if self.error is not None:
+            raise self.error
+        return ""
+
+
+class FakeProbe:
+    """Stands in for hosts: each has what roles left there, but for what a test changes."""
+
+    def __init__(self) -> None:
+        self.changed: dict[tuple[str, str, str], str] = {}
+        """By host, subject and aspect, what is there instead."""
+        self.strangers: dict[str, list[str]] = {}
+        """By host, paths."""
+        self.silent: set[str] = set()
+        """Hosts that do not answer."""
+        self.checked: list[str] = []
+        self.swept: dict[str, list[str]] = {}
+
+    def _has(self, host: str, kind: str, name: str, aspect: str) -> str:
+        usual = {"is": kind, "running": "yes"}.get(aspect, f"{aspect} of {name}")
+        return self.changed.get((host, name, aspect), usual)
+
+    async def check(
+        self, addresses: Mapping[str, str], expected: Mapping[str, Sequence[Expected]], *, limit: timedelta = LOOK
+    ) -> dict[str, Seen | PachonError]:
+        """What a test changed."""
+        self.checked += expected
+        return {host: self._seen(host, each) for host, each in expected.items()}
+
+    def _seen(self, host: str, expected: Sequence[Expected]) -> Seen | PachonError:
+        if host in self.silent:
+            return TemporaryError(f"no SSH answer from {host}")
+        told: list[tuple[int, Mapping[str, Any]]] = []
+        for number, each in enumerate(expected):
+            found = {key: self._has(host, each.kind, each.name, key) for key in each.values}
+            differing: dict[str, Any] = {key: value for key, value in found.items() if each.values[key] != value}
+            inside = [path for path in self.strangers.get(host, ()) if path.rpartition("/")[0] == each.name]
+            if inside and each.allowed is not None:
+                differing["entries"] = [path.rpartition("/")[2] for path in inside]
+            if differing:
+                told.append((number, differing))
+        return told
+
+    async def record(
+        self, addresses: Mapping[str, str], subjects: Mapping[str, Sequence[Subject]], *, limit: timedelta = RECORD
+    ) -> dict[str, Values | PachonError]:
+        """What there is."""
+        return {
+            host: TemporaryError(f"no SSH answer from {host}")
+            if host in self.silent
+            else [
+                {aspect: self._has(host, each.kind, each.name, aspect) for aspect in ("is", *each.aspects)}
+                for each in all_
+            ]
+            for host, all_ in subjects.items()
+        }
+
+    async def sweep(
+        self, addresses: Mapping[str, str], paths: Mapping[str, Sequence[str]], *, limit: timedelta = RECORD
+    ) -> dict[str, Sequence[str] | PachonError]:
+        """Take strangers away."""
+        for host, each in paths.items():
+            self.swept.setdefault(host, []).extend(each)
+            self.strangers.pop(host, None)
+        return dict(paths)
