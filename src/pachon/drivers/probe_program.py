@@ -4,11 +4,16 @@ Sent over SSH and run as root (``pachon.drivers.probe``); needs nothing but the 
 on a slow host importing is most of what it costs.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import stat
 import time
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 try:
     from _blake2 import blake2b  # the whole of hashlib loads OpenSSL

@@ -140,9 +140,6 @@ def expected_of(manifests: Mapping[str, Manifest]) -> list[Expected]:
             kind: Kind = "file" if subject.kind == "absent" else subject.kind
             before = found.get((kind, subject.name)) or found.get((_other(kind), subject.name))
             owners = dict.fromkeys(subject.values, (role, subject.owner))
-            allowed = set(subject.brought) | {
-                posixpath.basename(name) for name in names if posixpath.dirname(name) == subject.name
-            }
             if before is not None and before.kind != kind:
                 del found[before.kind, before.name]
                 before = None
@@ -156,9 +153,16 @@ def expected_of(manifests: Mapping[str, Manifest]) -> list[Expected]:
                     **owners,
                     **({ENTRIES: (role, subject.owner)} if subject.whole else {}),
                 },
-                allowed=tuple(sorted(allowed)) if subject.whole else before.allowed if before else None,
+                allowed=_allowed(subject, names) if subject.whole else before.allowed if before else None,
             )
     return list(found.values())
+
+
+def _allowed(folder: Subject, names: Collection[str]) -> tuple[str, ...]:
+    """Names that may lie in a folder which is owned whole: what roles put there, and what it had the first time."""
+    above = folder.name + "/"
+    inside = {name.removeprefix(above).partition("/")[0] for name in names if name.startswith(above)}
+    return tuple(sorted(inside | set(folder.brought)))
 
 
 def _other(kind: Kind) -> Kind:
