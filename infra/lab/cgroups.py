@@ -27,7 +27,7 @@ _LABS_SHARES = 4 * _SHARES
 _BMC_SHARES = 16 * _SHARES
 """A real BMC has a processor of its own; beside twenty machines that boot, ours is still to answer in time."""
 _SETTLED_SHARES = _SHARES // 32
-"""A container that has booted, beside machines that boot and those with an emulated processor, for which all wait."""
+"""A machine that has booted, beside those that boot: for these all wait, most of all where a processor is emulated."""
 _KILL_SECONDS = 20.0
 
 

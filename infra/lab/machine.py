@@ -28,8 +28,8 @@ REBOOT_STATUS = 133
 """systemd-nspawn's exit status when the guest asks for a reboot."""
 
 _CONSOLE_CHECK_SECONDS = 10.0
-_SETTLE_SECONDS = 20.0
-"""After that a container that was started from its own disk has booted."""
+_SETTLE_SECONDS = {"container": 20.0, "firmware": 120.0}
+"""After that a machine that was started from its own disk has booted, and what is emulated was also configured."""
 _SYSTEMD_POWEROFF = signal.SIGRTMIN + 4
 _SYSTEMD_REBOOT = signal.SIGRTMIN + 5
 _COMMANDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -105,8 +105,8 @@ class Keeper:
         console.turn_over(self._folder)
         choice = boot_source.consume(self._folder)
         self._boots += 1
-        own_disk = self._spec.kind == "container" and choice.source == "Hdd"
-        self._settles_at = time.monotonic() + _SETTLE_SECONDS if own_disk else None
+        seconds = _SETTLE_SECONDS[self._spec.kind]
+        self._settles_at = time.monotonic() + seconds if choice.source == "Hdd" else None
         cgroups.machine(self._spec.facility, self._spec.serial).settle(settled=False)
         self._shutdown_reason, self._asked_for_reboot = "", False
         console.say(self._folder, f"power on, boot {self._boots}, source {choice.source}")
