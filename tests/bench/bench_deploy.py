@@ -52,7 +52,7 @@ def _seconds_by_host(facility: Path, state: Path) -> dict[str, float]:
         for line in (state / report["facility"] / "events.jsonl").read_text().splitlines():
             event = json.loads(line)
             parts = event["address"].split("/")
-            if len(parts) == 3 and parts[1] == "host":
+            if len(parts) == 3 and parts[1] == "host" and event["stage"] != "hosts":  # configuring comes after
                 moment = datetime.fromisoformat(event["at"])
                 if event["state"] == "started":
                     begun.setdefault(parts[2], moment)
