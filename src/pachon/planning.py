@@ -134,7 +134,10 @@ async def ask(seen: Seen, *, progress: Progress) -> Seen:
             if seen.hardware.engine.lease is not None or not seen.look.looked:
                 raise
             notes.append(f"site {site.name}: {error}")
-            planned = {name: _unknown(seen.hardware, name) for name in seen.look.todo}
+            planned = {
+                name: seen.hardware.all_as(name, "unknown", "the engine could not look at the world")
+                for name in seen.look.todo
+            }
         progress(Event("plan", site.name, "done", _counted(planned)))
     going = {
         action.address
@@ -148,19 +151,6 @@ async def ask(seen: Seen, *, progress: Progress) -> Seen:
     return Seen(site, seen.hardware, seen.hosts, seen.look, planned, holding, tuple(notes))
 
 
-def _unknown(layer: SiteHardware, name: StackName) -> list[PlannedAction]:
-    return [
-        PlannedAction(
-            address=resource.address,
-            kind=resource.kind.value,
-            verb="unknown",
-            reason="the engine could not look at the world",
-            generation=resource.generation,
-        )
-        for resource in layer.resources[name]
-    ]
-
-
 def _counted(planned: Mapping[StackName, Sequence[PlannedAction]]) -> str:
     verbs = [action.verb for actions in planned.values() for action in actions]
     return ", ".join(f"{verbs.count(verb)} {verb}" for verb in sorted(set(verbs))) or "nothing"
@@ -172,7 +162,7 @@ def findings(seen: Seen) -> Findings:
     actions = [
         _action(site, name, _as_seen(action, found))
         for name in STACKS
-        for action in seen.planned.get(name, _nothing(seen.hardware, name))
+        for action in seen.planned.get(name, seen.hardware.all_as(name, "none", "as it was left"))
     ]
     actions += [_action(site, "leftover", orphan.as_action()) for orphan in found.orphans]
     new = {action.address for action in actions if action.verb in ("create", "replace") and "/host/" in action.address}
@@ -233,19 +223,6 @@ def _as_seen(action: PlannedAction, found: Look) -> PlannedAction:
     if seen is None or seen.answered or action.verb not in ("none", "update"):
         return action
     return action.model_copy(update={"verb": "unknown", "reason": "it does not answer", "changes": ()})
-
-
-def _nothing(layer: SiteHardware, name: StackName) -> list[PlannedAction]:
-    return [
-        PlannedAction(
-            address=resource.address,
-            kind=resource.kind.value,
-            verb="none",
-            reason="as it was left",
-            generation=resource.generation,
-        )
-        for resource in layer.resources[name]
-    ]
 
 
 def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[list[Action], list[DeferredRoles]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pachon.drivers.pulumi import Engine, PlannedAction, Stack, StackResult
+from pachon.drivers.pulumi.answers import Verb
 from pachon.drivers.run_file import Allowed
 from pachon.errors import PachonError
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, inputs_digest, inputs_of
@@ -119,14 +120,14 @@ class SiteHardware:
         folder = self.engine.state / "pulumi" / ".pulumi" / "stacks" / named.project
         return bool(self.engine.own_backend) or any(folder.glob(f"{named.label}.json*"))
 
-    def creates(self, stack: StackName) -> list[PlannedAction]:
-        """What the engine would say where nothing was ever made."""
+    def all_as(self, stack: StackName, verb: Verb, reason: str) -> list[PlannedAction]:
+        """The same action at all that the stack declares, where that is known without the engine."""
         return [
             PlannedAction(
                 address=resource.address,
                 kind=resource.kind.value,
-                verb="create",
-                reason="in the definition, and nothing of it was ever made here",
+                verb=verb,
+                reason=reason,
                 generation=resource.generation,
             )
             for resource in self.resources[stack]
