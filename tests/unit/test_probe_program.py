@@ -38,7 +38,7 @@ SUBJECTS = (
     subject("file", "/etc/app.d/ours", *CONTENT),
     subject("link", "/etc/link", "target"),
     subject("absent", "/etc/old"),
-    subject("user", "ana", "uid", "gid", "title", "home", "shell", "groups", "password"),
+    subject("user", "ana", "uid", "gid", "title", "home", "housed", "shell", "groups", "password"),
     subject("group", "people", "gid", "members"),
     subject("sysctl", "net.ipv4.ip_forward", "value"),
     subject("mount", "/srv/data", "type", "root", "options"),
@@ -47,7 +47,7 @@ SUBJECTS = (
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for folder in ("etc/app.d", "proc/sys/net/ipv4", "proc/self"):
+    for folder in ("etc/app.d", "home/ana", "proc/sys/net/ipv4", "proc/self"):
         (tmp_path / folder).mkdir(parents=True)
     for name, text in ACCOUNTS.items():
         (tmp_path / "etc" / name).write_text(text)
@@ -133,6 +133,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[tuple[str, str]]]] = {
         lambda etc: (etc / "group").write_text(ACCOUNTS["group"].replace("911:ana", "911:ana,bob")),
         {("people", "members")},
     ),
+    "no home": (lambda etc: (etc.parent / "home/ana").rmdir(), {("ana", "housed")}),
     "no account": (
         lambda etc: (etc / "passwd").write_text(ACCOUNTS["passwd"].split("ana")[0]),
         {("ana", "is")},

@@ -135,7 +135,9 @@ class Probe:
             member = ",".join(sorted(each[0] for each in groups if name in each[3].split(",")))
             keys = ("uid", "gid", "title", "home", "shell")
             secret = self.digest(shadow.get(name, "").encode(), secret=True)
-            told.append({"is": "user", **dict(zip(keys, row[2:7])), "groups": member, "password": secret})  # noqa: B905
+            housed = "yes" if os.path.exists(self.at(row[5])) else "no"
+            more = {"housed": housed, "groups": member, "password": secret}
+            told.append({"is": "user", **dict(zip(keys, row[2:7])), **more})  # noqa: B905
         return told
 
     def groups(self, names: list[str]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ class Effect(TypedDict):
 
 PLACE = ("mode", "owner", "group")
 CONTENT = ("content", *PLACE)
-ACCOUNT = ("uid", "gid", "title", "home", "shell", "groups", "password")
+ACCOUNT = ("uid", "gid", "title", "home", "housed", "shell", "groups", "password")
 RUNNING = {"started": "yes", "restarted": "yes", "reloaded": "yes", "stopped": "no"}
 BUILTIN = "ansible.builtin."
 
@@ -86,7 +86,8 @@ def _content(arguments: Arguments, copied: Sequence[str]) -> list[Effect]:
         return [_effect("file", posixpath.join(path, each), CONTENT) for each in copied]
     if path.endswith("/"):
         path += posixpath.basename(str(arguments["src"]))
-    return [_effect("file", path, CONTENT if arguments.get("force") is not False else PLACE)]
+    # Ansible leaves a file alone that is not to be forced: also its mode and owner, once it is there.
+    return [_effect("file", path, CONTENT if arguments.get("force") is not False else ())]
 
 
 def _unit(arguments: Arguments, copied: Sequence[str]) -> list[Effect]:
