@@ -12,13 +12,18 @@ from pachon.errors import PachonError, UsageError
 
 if TYPE_CHECKING:
     from infra.provider.context import Context
+    from infra.provider.racks import Bmcs
+    from pachon.drivers.ssh import Fleet
 
 GARBAGE_OBJECTS = 100_000
 """Objects made before garbage is looked for: a process lives for one operation, and looking was a tenth of its work."""
 
 
-def context_of(run: RunFile) -> "Context":
-    """A context on the world that the run names."""
+def context_of(run: RunFile, *, fleet: "Fleet | None" = None, bmcs: "Bmcs | None" = None) -> "Context":
+    """A context on the world that the run names; over connections to hosts and BMCs that are somebody else's to close.
+
+    Without them it has its own.
+    """
     from infra.provider.context import Context
 
     if run.world == "folder":
@@ -27,7 +32,7 @@ def context_of(run: RunFile) -> "Context":
         return Context(run, FolderWorld(Path(run.folder)))
     from infra.provider.racks import RackWorld
 
-    return Context(run, RackWorld(run))
+    return Context(run, RackWorld(run, fleet=fleet, bmcs=bmcs))
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
@@ -25,19 +25,30 @@ BMCS_AT_ONCE = 64
 LOGINS_AT_ONCE = 32
 
 
-class RackWorld:
-    """Implements ``World``."""
+class Bmcs(Protocol):
+    """Keeps BMCs open from one look to the next."""
 
-    def __init__(self, run: RunFile) -> None:
+    def kept(self, bmc: Bmc, *, key: str) -> AbstractAsyncContextManager[Bmc]:
+        """The BMC that was kept under this key, or else this one, for a block."""
+
+
+class RackWorld:
+    """Implements ``World``. Connections that are given are used for all hosts, and stay open after it."""
+
+    def __init__(self, run: RunFile, *, fleet: ssh.Fleet | None = None, bmcs: Bmcs | None = None) -> None:
         self._run = run
         self._state = Path(run.state)
         self._credentials = ssh.Credentials.of_state(self._state)
-        self._fleet = ssh.Fleet(self._credentials)
+        self._given = fleet
+        self._fleet = fleet or ssh.Fleet(self._credentials)
+        self._kept = bmcs
         self._bmcs = asyncio.Semaphore(BMCS_AT_ONCE)
         self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
 
     async def inspect(self, machine: MachineAt) -> MachineSeen:  # noqa: D102
-        async with self._bmcs, self._bmc(machine) as bmc:
+        opened = self._bmc(machine)
+        key = f"{opened.endpoint} {machine.serial} {machine.pin} {machine.vendor} {machine.model}"
+        async with self._bmcs, opened if self._kept is None else self._kept.kept(opened, key=key) as bmc:
             found = await bmc.inspect()
         return MachineSeen(
             serial=found.serial,
@@ -106,17 +117,20 @@ class RackWorld:
 
     async def stamp_on_disk(self, host: HostAt, *, within_seconds: float) -> Answering:  # noqa: D102
         address, port = self._reach(host)
+        patience, alias = timedelta(seconds=within_seconds), host.management_address
         connection: ssh.Host | None = None
         try:
-            connection = await ssh.wait_for_login(
-                address,
-                credentials=self._credentials,
-                patience=timedelta(seconds=within_seconds),
-                port=port,
-                alias=host.management_address,
-            )
-            async with self._logins:
-                answer = await ssh.run_program(connection, programs.text("stamp"), {"fencing_token": 0})
+            if self._given is not None:
+                await self._given.wait_for_login(address, patience=patience, port=port, alias=alias)
+                answer = await self._given.run_program(
+                    address, programs.text("stamp"), {"fencing_token": 0}, port=port, alias=alias
+                )
+            else:
+                connection = await ssh.wait_for_login(
+                    address, credentials=self._credentials, patience=patience, port=port, alias=alias
+                )
+                async with self._logins:
+                    answer = await ssh.run_program(connection, programs.text("stamp"), {"fencing_token": 0})
         except PachonError as error:
             return Answering(None, error.message)
         finally:
@@ -145,7 +159,8 @@ class RackWorld:
         return answer
 
     async def close(self) -> None:  # noqa: D102
-        await self._fleet.__aexit__(None, None, None)
+        if self._given is None:
+            await self._fleet.__aexit__(None, None, None)
 
     def _bmc(self, machine: MachineAt) -> Bmc:
         access = self._access(machine.site)

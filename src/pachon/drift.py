@@ -2,21 +2,24 @@
 
 import asyncio
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pachon import places, secrets
 from pachon.drivers.probe import Probe
+from pachon.drivers.run_file import Endpoint
 from pachon.drivers.ssh import Credentials
-from pachon.errors import RefusedError, UsageError
+from pachon.errors import MissingError, RefusedError, UsageError
 from pachon.ground import standing
-from pachon.layers.sight import Sight, address_of, look, manifest_of, manifests_of
+from pachon.layers import served
+from pachon.layers.sight import Sight, address_of, asked_of, manifest_of, manifests_of
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Site
+from pachon.progress import Progress, silent
 from pachon.store.database import Store, open_store
 from pachon.store.drift import Acceptance, accept
-from pachon.store.receipts import receipts_under
+from pachon.store.receipts import receipts_under, versions_under
 from pachon.store.sightings import last_seen
 
 NEVER = "nothing was recorded there yet"
@@ -78,6 +81,8 @@ class Report(Frozen):
     inexpressible: tuple[str, ...]
     """Tasks (``<site>/host/<host>/role/<role>: <task>``) of which nobody can say what they left."""
     left: tuple[Left, ...]
+    as_of: datetime
+    """When hosts were looked at: now, or by their server."""
 
     @property
     def open(self) -> tuple[Drift, ...]:
@@ -85,29 +90,61 @@ class Report(Frozen):
         return tuple(each for each in self.drift if each.accepted is None)
 
 
-async def find(facility: Facility, sites: Sequence[Site], state: Path) -> Report:
-    """What all hosts of these sites have, asked side by side.
+async def find(
+    facility: Facility, sites: Sequence[Site], state: Path, *, progress: Progress = silent, known: bool = False
+) -> Report:
+    """What all hosts of these sites have, asked side by side; or, if ``known``, what their servers saw last.
 
     Raises:
-        MissingError: the emulated hardware is not up.
-        RefusedError: it is the twin's, without operating systems.
+        MissingError: the emulated hardware is not up; or nobody serves a site, and what is known was asked for.
+        RefusedError: it is the twin's, where nothing was recorded.
     """
     stands = await standing(facility, state)
-    if stands.kind == "twin":
-        raise RefusedError(
-            f"{facility.name!r} stands on the twin, whose machines carry no operating systems",
-            cure="'pachon doctor' says what this machine lacks for the real lab",
-        )
     store = open_store(places.store(state))
     try:
-        probe = Probe(Credentials.of_state(state), key=secrets.key_of_digests(state))
-        sights = await asyncio.gather(*(look(site, store, probe) for site in sites))
-        return await asyncio.to_thread(_report, facility, dict(zip(sites, sights, strict=True)), store)
+        if stands.kind == "twin" and not any(versions_under(store, f"{site.name}/host/") for site in sites):
+            raise RefusedError(
+                f"{facility.name!r} stands on the twin, whose machines carry no operating systems",
+                cure="'pachon doctor' says what this machine lacks for the real lab",
+            )
+        if known:
+            told = await asyncio.gather(*(_known(site, state) for site in sites))
+            moments = [each.at for each in told if each.at is not None]
+            as_of, sights = min(moments), [each.sight for each in told]
+        else:
+            as_of = datetime.now(UTC)
+            sights = list(
+                await asyncio.gather(*(_look(site, store, state, stands.detours, progress) for site in sites))
+            )
+        seen = dict(zip(sites, sights, strict=True))
+        return await asyncio.to_thread(_report, facility, seen, store, as_of=as_of)
     finally:
         store.close()
 
 
-def _report(facility: Facility, sights: dict[Site, Sight], store: Store) -> Report:
+async def _look(site: Site, store: Store, state: Path, detours: Mapping[str, Endpoint], progress: Progress) -> Sight:
+    credentials, key = Credentials.of_state(state), secrets.key_of_digests(state)
+    return await served.look(
+        served.LookAt(asked=asked_of(site), doors=dict(detours)),
+        server=await served.found(state, site.name, progress),
+        store=store,
+        probe=Probe(credentials, key=key, detours=detours),
+        progress=progress,
+    )
+
+
+async def _known(site: Site, state: Path) -> served.Known:
+    server = await served.find(state, site.name)
+    known = None if server is None else await server.known()
+    if known is None or known.at is None:
+        why = "nobody serves it" if server is None else "its server has not looked yet"
+        raise MissingError(
+            f"nothing is known of {site.name}: {why}", cure="'pachon drift' looks; 'pachon serve' watches"
+        )
+    return known
+
+
+def _report(facility: Facility, sights: dict[Site, Sight], store: Store, *, as_of: datetime) -> Report:
     seen, now = last_seen(store), datetime.now(UTC)
     drift: list[Drift] = []
     unknown: list[Unknown] = []
@@ -144,6 +181,7 @@ def _report(facility: Facility, sights: dict[Site, Sight], store: Store) -> Repo
         unknown=tuple(unknown),
         inexpressible=tuple(inexpressible),
         left=tuple(left),
+        as_of=as_of,
     )
 
 

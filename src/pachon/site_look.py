@@ -6,13 +6,17 @@ not to be as the role left it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pachon.drivers.pulumi import PlannedAction
-from pachon.layers.hardware import Observation, SiteHardware
-from pachon.layers.hosts import RoleWork, SiteHosts
+from pachon.drivers.ssh import Credentials, Fleet
+from pachon.layers import served
+from pachon.layers.hardware import Observation, Observations, SiteHardware
+from pachon.layers.hosts import Eyes, RoleWork, SiteHosts
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.progress import Event, Progress
@@ -20,6 +24,9 @@ from pachon.store.journal import Entry, standing
 
 if TYPE_CHECKING:
     from infra.provider.orphans import Orphan
+
+CLOSE_SECONDS = 1.0
+"""For saying good-bye to hosts."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ async def look(
     orphans: Sequence[Orphan] = []
     if made and eyes:
         progress(Event("observe", site.name, "started", "looking at what is there"))
-        seen, _ = await asyncio.gather(hardware.observe(), _probe(hosts))
+        seen = await _seen(hardware, hosts, progress)
         progress(Event("observe", site.name, "done", _summary(seen)))
     if eyes:
         orphans = await hardware.leftovers(made)
@@ -78,10 +85,31 @@ async def look(
     )
 
 
-async def _probe(hosts: SiteHosts | None) -> None:
-    """See whether hosts still are as their roles left them."""
-    if hosts is not None:
-        await hosts.look()
+async def _seen(hardware: SiteHardware, hosts: SiteHosts | None, progress: Progress) -> Observations:
+    """What hardware is like; what hosts are like, they remember. Both go through the site's server if there is one."""
+    run = hardware.run_file
+    server = await served.found(Path(run.state), run.site, progress)
+    fleet = Fleet(Credentials.of_state(Path(run.state)), detours=dict(run.endpoints))
+
+    async def observe() -> Observations:
+        if server is not None:
+            try:
+                return await server.observe(run)
+            except served.GoneError as error:
+                served.unasked(run.site, error, progress)
+        return await hardware.observe(fleet=fleet)
+
+    async def look() -> None:
+        if hosts is not None:
+            await hosts.look(eyes=Eyes(server, fleet))
+
+    try:
+        seen, _ = await asyncio.gather(observe(), look())
+        return seen
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await fleet.__aexit__(None, None, None)
 
 
 async def previews(hardware: SiteHardware, found: Look) -> Mapping[StackName, list[PlannedAction]]:

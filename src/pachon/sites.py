@@ -89,6 +89,7 @@ def hosts_of(
             if resource.kind is Kind.HOST
         },
         baked=recipe.FLAVOURS,
+        endpoints=ground.endpoints,
         lease=lease,
         progress=progress,
     )

@@ -3,11 +3,13 @@
 What they share is in ``fence``; since a host gets one text, it is put in the place of the import.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 _IMPORT = "from infra.provider.programs.fence import "
 
 
+@lru_cache(maxsize=16)
 def text(name: str) -> str:
     """Source of a program that stands alone; its ``main(call)`` answers."""
     folder = Path(__file__).parent

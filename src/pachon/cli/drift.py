@@ -25,6 +25,7 @@ app = verb()
     epilog=example(
         "pachon drift",
         "pachon drift base --json",
+        "pachon drift --known",
         "pachon drift accept base/host/base-adm01/file:/etc/resolv.conf --reason 'a trial' --until 2030-01-31",
     ),
 )
@@ -43,11 +44,14 @@ def drift(
     until: Annotated[
         str, typer.Option(metavar="DAY", help="With 'accept': until when (UTC), as 2030-01-31 or 2030-01-31T12:00.")
     ] = "",
+    known: Annotated[
+        bool, typer.Option("--known", help="Ask no host: say what 'pachon serve' saw last, and when.")
+    ] = False,
 ) -> Answer:
     """Show every difference between what roles left on hosts and what is there now: the task that owns it, since when.
 
-    'pachon up' puts it right; an owner may accept it for a while. Exit status: 0 nothing differs, 3 something does,
-    4 a host could not be asked.
+    'pachon up' puts it right; an owner may accept it for a while. Where 'pachon serve' runs the look goes through it.
+    Exit status: 0 nothing differs, 3 something does, 4 a host could not be asked.
     """
     from pachon import drift as room
 
@@ -60,7 +64,14 @@ def drift(
             raise UsageError(
                 "--reason and --until go with 'accept'", cure="pachon drift accept ADDRESS --reason … --until …"
             )
-        return _answer(asyncio.run(room.find(facility, _sites(call, facility, given), state)))
+        talk: list[str] = []
+        wanted = _sites(call, facility, given)
+        report = asyncio.run(
+            room.find(facility, wanted, state, progress=lambda event: talk.append(event.message), known=known)
+        )
+        return _answer(report, talk, known=known)
+    if known:
+        raise UsageError("what is accepted has to be seen now", cure="leave --known out")
     if len(given) != 2 or not reason or not until:
         raise UsageError(
             "accepting takes an address, a reason and an end", cure="pachon drift accept ADDRESS --reason … --until …"
@@ -93,7 +104,7 @@ def _moment(written: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _answer(report: "Report") -> Answer:
+def _answer(report: "Report", talk: list[str], *, known: bool) -> Answer:
     text: list[Part] = []
     for each in report.drift:
         text += [each.address, *(f"  {line}" for line in _lines(each))]
@@ -107,9 +118,12 @@ def _answer(report: "Report") -> Answer:
     number = len(report.open)
     said = f"{number} difference{'' if number == 1 else 's'}" if number else "nothing differs"
     text.append(f"{report.hosts} hosts answered: {said} from what roles left there")
+    if known:
+        seconds = int((datetime.now(UTC) - report.as_of).total_seconds())
+        text.append(f"as of {report.as_of:%Y-%m-%d %H:%M:%S} UTC, {seconds} s ago")
     code = ExitCode.PENDING if report.open else ExitCode.DEGRADED if report.unknown else ExitCode.DONE
     hints = ["'pachon up' puts it right; 'pachon drift accept' lets it be for a while"] if report.open else []
-    return Answer(value=report, text=text, exit_code=code, talk=hints)
+    return Answer(value=report, text=text, exit_code=code, talk=[*talk, *hints])
 
 
 def _lines(each: "Drift") -> list[str]:

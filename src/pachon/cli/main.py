@@ -38,6 +38,7 @@ NOUNS = {
     "approve": Noun("pachon.cli.approve", "Approve a plan, and what it destroys."),
     "apply": Noun("pachon.cli.apply", "Carry out a plan, exactly it."),
     "drift": Noun("pachon.cli.drift", "Show what on hosts is no longer as roles left it."),
+    "serve": Noun("pachon.cli.serve", "Keep looking at sites, and watch for drift."),
     "up": Noun("pachon.cli.up", "Bring the facility to what its definition says."),
     "down": Noun("pachon.cli.down", "Take down what 'up' made."),
     "status": Noun("pachon.cli.status", "Show sites and hosts as they are."),

@@ -67,7 +67,7 @@ def _answer(observed: "FacilityStatus") -> Answer:
     head = {"facility": observed.facility, "hardware": observed.hardware}
     text: list[Part] = [facts({**head, "condition": observed.condition} if observed.condition else head)]
     for site in observed.sites:
-        text += ["", f"{site.name} ({site.title}): {_site(site)}", *_hosts(site, now)]
+        text += ["", f"{site.name} ({site.title}): {_site(site)}", *_served(site, now), *_hosts(site, now)]
     text += ["", *_enclaves(observed), *_services(observed), *_links(observed), *_campaign_lines(observed)]
     text += [f"{way.who} to {way.site}: {way.command}" for way in observed.ways_in]
     if observed.degraded:
@@ -86,6 +86,17 @@ def _site(site: "SiteStatus") -> str:
         said += f" since {site.since:%Y-%m-%d %H:%M:%S} UTC" if site.since is not None else ", never heard of"
     deploys = ", ".join(f"{number} {state}" for state, number in sorted(site.deploys.items()))
     return f"{said}; boot service {site.boot_service}; deploys: {deploys or 'none'}"
+
+
+def _served(site: "SiteStatus", now: datetime) -> list[Part]:
+    if (found := site.served) is None:
+        return []
+    said = f"served by {found.holder}: {found.open} channels open"
+    if found.looked_at is None:
+        return [f"{said}, not looked yet"]
+    age = int((now - found.looked_at).total_seconds())
+    number = f"{found.drift} difference{'' if found.drift == 1 else 's'}" if found.drift else "nothing differed"
+    return [f"{said}; {age} s ago {number}" + (f", {found.silent} hosts were silent" if found.silent else "")]
 
 
 def _hosts(site: "SiteStatus", now: datetime) -> list[Part]:

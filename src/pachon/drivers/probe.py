@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pachon.drivers.ssh import Credentials, Fleet, run_program
+from pachon.drivers.ssh import Credentials, Detours, Fleet
 from pachon.errors import PachonError, TemporaryError
 from pachon.model.manifest import Expected, Subject
 
@@ -42,6 +42,9 @@ class Probe:
     credentials: Credentials
     key: bytes
     """Of this facility, for digests of secrets; each host gets one of its own that is made from it."""
+    fleet: Fleet | None = None
+    """Connections that are somebody else's to close; without them each round opens its own."""
+    detours: Detours = field(default_factory=dict)
 
     async def check(
         self, addresses: Mapping[str, str], expected: Mapping[str, Sequence[Expected]], *, limit: timedelta = LOOK
@@ -98,14 +101,13 @@ class Probe:
     async def _ask(
         self, addresses: Mapping[str, str], calls: Mapping[str, Mapping[str, Any]], limit: timedelta
     ) -> dict[str, dict[str, Any] | PachonError]:
-        fleet = Fleet(self.credentials)
+        fleet = self.fleet or Fleet(self.credentials, detours=self.detours)
 
         async def one(host: str) -> dict[str, Any] | PachonError:
             try:
                 async with asyncio.timeout(limit.total_seconds()):
-                    address = addresses[host]
                     call = {**calls[host], "key": self._key_of(host), "cache": CACHE}
-                    return await run_program(await fleet.host(address), _program(), call, timeout=limit)
+                    return await fleet.run_program(addresses[host], _program(), call, timeout=limit)
             except TimeoutError:
                 seconds = limit.total_seconds()
                 return TemporaryError(f"{host} did not answer the probe within {seconds:g} s", cure="see the host")
@@ -115,9 +117,10 @@ class Probe:
         try:
             answers = await asyncio.gather(*(one(host) for host in calls))
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await fleet.__aexit__(None, None, None)
+            if self.fleet is None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await fleet.__aexit__(None, None, None)
         return dict(zip(calls, answers, strict=True))
 
     def _key_of(self, host: str) -> str:

@@ -6,12 +6,12 @@ word of it in any argument list.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import asyncssh
 
@@ -54,6 +54,11 @@ class Host:
         self.name = name
 
     @property
+    def connection(self) -> asyncssh.SSHClientConnection:
+        """What it stands on."""
+        return self._connection
+
+    @property
     def is_open(self) -> bool:
         """Whether it has not been closed by either side."""
         return not self._connection.is_closed()
@@ -85,6 +90,24 @@ class Host:
             raise PermanentError(f"{self.name}: status {done.exit_status}: " + "\n".join(said), cure="see the host")
         return stdout
 
+    async def run_program(
+        self, program_text: str, call: Mapping[str, Any], *, timeout: timedelta = timedelta(minutes=5)
+    ) -> dict[str, Any]:
+        """As the function ``run_program``."""
+        told = await self.run(RUNNER, stdin=script(program_text, call), timeout=timeout)
+        lines = told.strip().splitlines()
+        try:
+            answer = json.loads(lines[-1])
+        except (IndexError, ValueError) as error:
+            raise PermanentError(f"{self.name}: the program answered no JSON", cure="see the program") from error
+        if not isinstance(answer, dict):
+            raise PermanentError(f"{self.name}: the program answered no JSON object", cure="see the program")
+        return answer
+
+    def abort(self) -> None:
+        """Hang up."""
+        self._connection.abort()
+
     async def close(self) -> None:
         """Say good-bye."""
         self._connection.close()
@@ -99,6 +122,7 @@ async def connect(
     alias: str = "",
     timeout: timedelta = timedelta(seconds=CONNECT_SECONDS),
     known_hosts: object = None,
+    keepalive: timedelta = timedelta(seconds=KEEPALIVE_SECONDS),
 ) -> Host:
     """A connection to the host at this address, whose certificate is for ``alias`` (default: the address).
 
@@ -115,7 +139,7 @@ async def connect(
         config=[],
         preferred_auth="publickey",
         server_host_key_algs=HOST_KEY_ALGORITHMS,
-        keepalive_interval=KEEPALIVE_SECONDS,
+        keepalive_interval=keepalive.total_seconds(),
         connect_timeout=timeout.total_seconds(),
         login_timeout=timeout.total_seconds() * 2,
         gss_host=None,
@@ -166,10 +190,16 @@ async def wait_for_login(
     Raises:
         PermanentError, TemporaryError: what was in the way at the end.
     """
+    return await _patiently(
+        lambda: connect(address, credentials=credentials, port=port, alias=alias), patience=patience
+    )
+
+
+async def _patiently(connecting: Callable[[], Awaitable[Host]], *, patience: timedelta) -> Host:
     end = asyncio.get_running_loop().time() + patience.total_seconds()
     while True:
         try:
-            return await connect(address, credentials=credentials, port=port, alias=alias)
+            return await connecting()
         except PachonError as error:
             untrusted = isinstance(error.__cause__, asyncssh.HostKeyNotVerifiable)
             if untrusted or asyncio.get_running_loop().time() >= end:
@@ -189,15 +219,7 @@ async def run_program(
         PermanentError: it failed there, or answered something else.
         TemporaryError: it took too long, or the connection broke.
     """
-    told = await host.run(RUNNER, stdin=script(program_text, call), timeout=timeout)
-    lines = told.strip().splitlines()
-    try:
-        answer = json.loads(lines[-1])
-    except (IndexError, ValueError) as error:
-        raise PermanentError(f"{host.name}: the program answered no JSON", cure="see the program") from error
-    if not isinstance(answer, dict):
-        raise PermanentError(f"{host.name}: the program answered no JSON object", cure="see the program")
-    return answer
+    return await host.run_program(program_text, call, timeout=timeout)
 
 
 def script(program_text: str, call: Mapping[str, Any]) -> str:
@@ -213,12 +235,35 @@ def script(program_text: str, call: Mapping[str, Any]) -> str:
     )
 
 
+class Door(Protocol):
+    """Where an address is really reached."""
+
+    @property
+    def host(self) -> str:
+        """Name or address."""
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+
+
+Detours = Mapping[str, Door]
+"""Doors of addresses that are mapped elsewhere: the twin's, which all are on loopback."""
+
+
 class Fleet:
     """Open connections to many hosts, one each, few being opened at the same time."""
 
-    def __init__(self, credentials: Credentials, *, connecting_at_once: int = CONNECTING_AT_ONCE) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        connecting_at_once: int = CONNECTING_AT_ONCE,
+        detours: Detours | None = None,
+    ) -> None:
         self._credentials = credentials
         self._opening = asyncio.Semaphore(connecting_at_once)
+        self.detours = detours or {}
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
         self._open: dict[tuple[str, int], Host] = {}
         self._known: tuple[int, asyncssh.SSHKnownHosts] | None = None
@@ -232,25 +277,60 @@ class Fleet:
         hosts, self._open = list(self._open.values()), {}
         await asyncio.gather(*(host.close() for host in hosts), return_exceptions=True)
 
+    def _where(self, address: str, port: int) -> tuple[str, int]:
+        door = self.detours.get(address)
+        return (address, port) if door is None else (door.host, door.port)
+
+    @property
+    def number_open(self) -> int:
+        """How many connections are open."""
+        return sum(host.is_open for host in self._open.values())
+
+    def hang_up(self, address: str, host: Host, *, port: int = 22) -> None:
+        """Give this connection up; the next use opens another."""
+        host.abort()
+        where = self._where(address, port)
+        if self._open.get(where) is host:
+            del self._open[where]
+
+    def open_to(self, address: str, *, port: int = 22) -> Host | None:
+        """The connection that is open to this address, if there is one."""
+        return self._open.get(self._where(address, port))
+
     async def host(self, address: str, *, port: int = 22, alias: str = "") -> Host:
         """The open connection to this address, opened if need be (errors as of ``connect``)."""
-        where = (address, port)
+        where = self._where(address, port)
         async with self._locks.setdefault(where, asyncio.Lock()):
             known = self._open.get(where)
             if known is not None and known.is_open:
                 return known
             async with self._opening:
-                opened = await connect(
-                    address, credentials=self._credentials, port=port, alias=alias, known_hosts=self._trust()
+                opened = await self._connected(
+                    where[0], port=where[1], alias=alias or address, known_hosts=self._trust()
                 )
             self._open[where] = opened
             return opened
 
+    async def wait_for_login(self, address: str, *, patience: timedelta, port: int = 22, alias: str = "") -> Host:
+        """As the function of that name, over this fleet's connection."""
+        return await _patiently(lambda: self.host(address, port=port, alias=alias), patience=patience)
+
+    async def _connected(self, address: str, *, port: int, alias: str, known_hosts: object) -> Host:
+        return await connect(address, credentials=self._credentials, port=port, alias=alias, known_hosts=known_hosts)
+
     async def run_program(
-        self, address: str, program_text: str, call: Mapping[str, Any], *, port: int = 22, alias: str = ""
+        self,
+        address: str,
+        program_text: str,
+        call: Mapping[str, Any],
+        *,
+        port: int = 22,
+        alias: str = "",
+        timeout: timedelta = timedelta(minutes=5),
     ) -> dict[str, Any]:
         """As the function of that name, over this fleet's connection."""
-        return await run_program(await self.host(address, port=port, alias=alias), program_text, call)
+        host = await self.host(address, port=port, alias=alias)
+        return await host.run_program(program_text, call, timeout=timeout)
 
     def _trust(self) -> asyncssh.SSHKnownHosts:
         """The trust file, read again when it was replaced."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pachon.drivers.pulumi import Engine, PlannedAction, Stack, StackResult
 from pachon.drivers.pulumi.answers import Verb
-from pachon.drivers.run_file import Allowed
+from pachon.drivers.run_file import Allowed, RunFile
+from pachon.drivers.ssh import Fleet
 from pachon.errors import PachonError
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, inputs_digest, inputs_of
 from pachon.model.stamp import Stamp, digest
@@ -40,6 +41,10 @@ class Observation:
         return self.difference.partition(": ")[0] if self.answered else "does not answer"
 
 
+Observations = dict[str, Observation]
+"""By address."""
+
+
 @dataclass(frozen=True)
 class SiteHardware:
     """The stacks of one site, with the engine that carries them out and the store that remembers."""
@@ -66,20 +71,23 @@ class SiteHardware:
         """What must equal the receipt's for the stack to be skipped."""
         return digest([inputs_digest(self.resources[stack]), code])
 
-    async def observe(self, only: Container[str] | None = None) -> dict[str, Observation]:
+    @property
+    def run_file(self) -> RunFile:
+        """What the provider's own eyes have to be told."""
+        return self.engine.run_file(self.stack_by_name["compute"])
+
+    async def observe(self, only: Container[str] | None = None, *, fleet: Fleet | None = None) -> Observations:
         """Every declared resource (or those addresses), looked at with the provider's own eyes, all side by side."""
         from infra.provider.main import context_of
 
-        any_stack = self.stack_by_name["compute"]
-        context = context_of(self.engine.run_file(any_stack))
+        context = context_of(self.run_file, fleet=fleet)
+        declared = [resource for name in STACKS for resource in self.resources[name]]
         try:
-            declared = [resource for name in STACKS for resource in self.resources[name]]
-            if only is not None:
-                declared = [resource for resource in declared if resource.address in only]
-            found = await asyncio.gather(*(_look(context, resource) for resource in declared))
+            return await observed(
+                context, [resource for resource in declared if only is None or resource.address in only]
+            )
         finally:
             await context.close()
-        return {observation.address: observation for observation in found}
 
     async def holding(self, volumes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """What lies in these volumes (inputs by address), in words; those whose host does not answer are left out."""
@@ -170,6 +178,12 @@ def allowed_of(actions: Iterable[PlannedAction]) -> Iterable[Allowed]:
     for action in actions:
         if action.verb in ("create", "update", "replace", "delete"):
             yield Allowed(address=action.address, verb=action.verb, generation=action.generation)
+
+
+async def observed(context: "Context", declared: Iterable[ResourceInputs]) -> Observations:
+    """Each of these resources as it is."""
+    found = await asyncio.gather(*(_look(context, resource) for resource in declared))
+    return {observation.address: observation for observation in found}
 
 
 async def _look(context: "Context", resource: ResourceInputs) -> Observation:

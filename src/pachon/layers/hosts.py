@@ -9,7 +9,7 @@ again, and is told to run its handlers ("settle").
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,16 @@ from pachon import hostvars, inventory, secrets
 from pachon.drivers import ansible
 from pachon.drivers.ansible import Effects, Part, Playbook
 from pachon.drivers.probe import Probe
-from pachon.drivers.ssh import Credentials
+from pachon.drivers.run_file import Endpoint
+from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PachonError, RefusedError
 from pachon.hostvars.registry import DAYS_PROVEN
+from pachon.layers import served
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
 from pachon.layers.recording import Probes, Told, record
 from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
-from pachon.layers.sight import Sight, addresses_of, look, manifest_of
+from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
 from pachon.model.manifest import STRANGER, Difference, Manifest
 from pachon.model.stamp import digest
@@ -39,6 +41,16 @@ __all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
 SETTLE = "settle"
 """Tag of the tasks that have handlers run which an interrupted play left; each is a task less where none did."""
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """What one look at a site goes through."""
+
+    server: served.Server | None
+    """The site's, if there is one."""
+    fleet: Fleet
+    """Where the server gives no answer: connections for this look, shared by all that looks."""
 
 
 @dataclass
@@ -62,18 +74,34 @@ class SiteHosts:
     """Addresses of the roles that an approved plan holds; None: whatever is pending."""
     refused: set[str] = field(default_factory=set)
     """Hosts that would have needed more than that."""
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    """Doors of addresses that are mapped elsewhere."""
     sight: Sight = field(default_factory=Sight)
     """What hosts were last seen to have."""
 
     @cached_property
     def probe(self) -> Probes:
         """What looks at hosts."""
-        return Probe(Credentials.of_state(self.state), key=secrets.key_of_digests(self.state))
+        return Probe(
+            Credentials.of_state(self.state), key=secrets.key_of_digests(self.state), detours=dict(self.endpoints)
+        )
 
-    async def look(self, only: Collection[HostName] | None = None) -> None:
-        """See what the hosts (or those) have of what roles left there: what is pending goes by it."""
-        seen = await look(self.site, self.store, self.probe, only=only)
+    async def look(self, only: Collection[HostName] | None = None, *, eyes: Eyes | None = None) -> None:
+        """See what the hosts (or those) have of what roles left there: what is pending goes by it.
+
+        Without ``eyes`` the site's server is looked for, and connections are opened for this look.
+        """
+        asked = asked_of(self.site)
+        seen = await self._seen(asked if only is None else asked.only(only), eyes)
         self.sight = seen if only is None else self.sight.joined(seen, only)
+
+    async def _seen(self, asked: Asked, eyes: Eyes | None) -> Sight:
+        server = await served.found(self.state, self.site.name, self.progress) if eyes is None else eyes.server
+        probe: Checks = self.probe
+        if eyes is not None and isinstance(probe, Probe):
+            probe = replace(probe, fleet=eyes.fleet)
+        question = served.LookAt(asked=asked, doors=dict(self.endpoints))
+        return await served.look(question, server=server, store=self.store, probe=probe, progress=self.progress)
 
     def address(self, host: HostName) -> str:
         """Address of a host."""

@@ -1,7 +1,7 @@
 """What hosts of a site are seen to have of what roles left there: one round of the probe, all side by side."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from pachon import hostvars
 from pachon.drivers.probe import LOOK, Seen
 from pachon.errors import PachonError
+from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
 from pachon.model.manifest import Difference, Expected, Manifest, differences, expected_of
 from pachon.store.database import Store
 from pachon.store.drift import Acceptance, accepted, seen_since
-from pachon.store.receipts import Receipt, receipts_under
+from pachon.store.receipts import Receipt, receipts_at, receipts_under, versions_under
 from pachon.store.sightings import saw
 
 MANIFEST = "manifest"
@@ -91,13 +92,22 @@ def manifest_of(receipt: Receipt | None) -> Manifest | None:
 
 def manifests_of(site: Site, receipts: Mapping[str, Receipt]) -> dict[HostName, dict[str, Manifest]]:
     """By host and role, in the order in which roles are played, the manifests that hold."""
-    found: dict[HostName, dict[str, Manifest]] = {}
-    for host in site.active_hosts:
-        for role in hostvars.roles_of(host):
-            kept = receipts.get(f"{site.name}/host/{host.name}/role/{role}")
-            manifest = None if kept is None or kept.is_intent else manifest_of(kept)
-            if manifest is not None and manifest.recorded:
-                found.setdefault(host.name, {})[role] = manifest
+    told = {
+        host.name: manifests_at(site.name, host.name, hostvars.roles_of(host), receipts) for host in site.active_hosts
+    }
+    return {name: each for name, each in told.items() if each}
+
+
+def manifests_at(
+    site: str, host: HostName, roles: Iterable[str], receipts: Mapping[str, Receipt]
+) -> dict[str, Manifest]:
+    """By role, the manifests of one host that hold."""
+    found: dict[str, Manifest] = {}
+    for role in roles:
+        kept = receipts.get(f"{site}/host/{host}/role/{role}")
+        manifest = None if kept is None or kept.is_intent else manifest_of(kept)
+        if manifest is not None and manifest.recorded:
+            found[role] = manifest
     return found
 
 
@@ -107,19 +117,67 @@ def addresses_of(site: Site) -> dict[HostName, str]:
     return {host.name: str(machines[host.machine].management_address) for host in site.active_hosts}
 
 
-async def look(
-    site: Site, store: Store, probe: Checks, *, only: Collection[HostName] | None = None, limit: timedelta = LOOK
-) -> Sight:
-    """What differs on the hosts of the site (or on those) from what roles left there."""
+class Asked(Frozen):
+    """Whom to ask at a site: all that a look takes of a definition."""
 
-    def expectations() -> dict[HostName, list[Expected]]:
-        manifests = manifests_of(site, receipts_under(store, f"{site.name}/host/"))
-        return {name: expected_of(each) for name, each in manifests.items() if only is None or name in only}
+    site: str
+    addresses: dict[HostName, str]
+    """Of the management segment."""
+    roles: dict[HostName, tuple[str, ...]]
+    """Of each of these hosts, in the order in which they are played."""
 
-    expected = await asyncio.to_thread(expectations)
+    def only(self, hosts: Collection[HostName]) -> "Asked":
+        """The same for some of the hosts."""
+        return Asked(
+            site=self.site,
+            addresses={name: each for name, each in self.addresses.items() if name in hosts},
+            roles={name: each for name, each in self.roles.items() if name in hosts},
+        )
+
+
+def asked_of(site: Site) -> Asked:
+    """All active hosts of the site."""
+    return Asked(
+        site=site.name,
+        addresses=addresses_of(site),
+        roles={host.name: tuple(hostvars.roles_of(host)) for host in site.active_hosts},
+    )
+
+
+class Memory:
+    """What is expected of hosts, worked out again only where a receipt is another: for who looks again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[HostName, tuple[object, list[Expected]]] = {}
+
+    def expectations(self, asked: Asked, store: Store) -> dict[HostName, list[Expected]]:
+        """What is expected of each host that has a manifest."""
+        versions = versions_under(store, f"{asked.site}/host/")
+        wanted = {
+            name: {
+                role: (address, versions[address])
+                for role in roles
+                if (address := f"{asked.site}/host/{name}/role/{role}") in versions
+            }
+            for name, roles in asked.roles.items()
+        }
+        new = [name for name, each in wanted.items() if self._known.get(name, (None,))[0] != each]
+        if len(new) > len(self._known):
+            receipts = receipts_under(store, f"{asked.site}/host/")
+        else:
+            receipts = receipts_at(store, [address for name in new for address, _ in wanted[name].values()])
+        for name in new:
+            found = manifests_at(asked.site, name, asked.roles[name], receipts)
+            self._known[name] = (wanted[name], expected_of(found) if found else [])
+        return {name: self._known[name][1] for name in asked.roles if self._known[name][1]}
+
+
+async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = LOOK, memory: Memory) -> Sight:
+    """What differs on these hosts from what roles left there."""
+    expected = await asyncio.to_thread(memory.expectations, asked, store)
     if not expected:
         return Sight()
-    answers = await probe.check(addresses_of(site), expected, limit=limit)
+    answers = await probe.check(asked.addresses, expected, limit=limit)
     found = {
         name: differences(name, expected[name], answer)
         for name, answer in answers.items()
@@ -130,8 +188,8 @@ async def look(
         saw(store, dict.fromkeys(found, datetime.now(UTC)))
         return Sight(
             differences=tuple(each for all_ in found.values() for each in all_),
-            since=seen_since(store, site.name, {name: [each.key for each in all_] for name, all_ in found.items()}),
-            acceptances=accepted(store, site.name),
+            since=seen_since(store, asked.site, {name: [each.key for each in all_] for name, all_ in found.items()}),
+            acceptances=accepted(store, asked.site),
             unanswered={
                 name: " ".join(each.message.split()) for name, each in answers.items() if isinstance(each, PachonError)
             },

@@ -49,6 +49,20 @@ class HostStatus(Frozen):
         return self.condition in ("up", "planned")
 
 
+class Served(Frozen):
+    """What ``pachon serve`` of a site says of itself."""
+
+    holder: str
+    since: datetime
+    open: int
+    """Hosts to which it holds a channel."""
+    looked_at: datetime | None
+    drift: int
+    """Differences that it saw then and nobody accepted."""
+    silent: int
+    """Hosts that did not answer it."""
+
+
 class SiteStatus(Frozen):
     """One site as it is."""
 
@@ -62,6 +76,8 @@ class SiteStatus(Frozen):
     deploys: Mapping[str, int]
     """Number of deploys by state."""
     hosts: tuple[HostStatus, ...]
+    served: Served | None = None
+    """None: nobody serves it, or its server is not to be asked."""
 
 
 class SegmentStatus(Frozen):

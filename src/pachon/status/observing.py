@@ -13,10 +13,12 @@ from pachon.definition import catalogue
 from pachon.definition.status import Status, status_of
 from pachon.errors import PachonError
 from pachon.ground import Stands, hardware
+from pachon.layers import served
 from pachon.model.facility import Facility, HostName, Serial, Site
+from pachon.progress import silent
 from pachon.status import folding
 from pachon.status.asking import ANSWER_SECONDS, Heard, ask, statuses, unasked
-from pachon.status.facts import FacilityStatus, HostStatus, SiteStatus
+from pachon.status.facts import FacilityStatus, HostStatus, Served, SiteStatus
 from pachon.store.database import Store, open_if_there
 from pachon.store.machines import MachineRecord, machines_of
 from pachon.store.sightings import last_seen, saw
@@ -86,6 +88,7 @@ class Observer:
             boot_service=boot_service,
             deploys=deploys,
             hosts=hosts,
+            served=await _served(self.state, site),
         )
 
     def _remembered(self) -> tuple[dict[Serial, MachineRecord], dict[HostName, datetime]]:
@@ -120,6 +123,22 @@ def _links(heard: Sequence[Heard]) -> dict[str, bool]:
         for name, carries in answers.links.items():
             found[name] = found.get(name, False) or carries
     return found
+
+
+async def _served(state: Path, site: Site) -> Served | None:
+    """What the site's server says of itself."""
+    server = await served.found(state, site.name, silent)
+    if server is None:
+        return None
+    told = server.hello
+    return Served(
+        holder=told.holder,
+        since=told.since,
+        open=told.open,
+        looked_at=told.looked_at,
+        drift=told.drift,
+        silent=len(told.unknown),
+    )
 
 
 async def _boot_service(state: Path, site: Site) -> tuple[str, dict[str, int]]:

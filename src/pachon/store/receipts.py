@@ -3,7 +3,7 @@
 A receipt without a digest is an intent: the work was begun there and never proven to be done.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,9 @@ from sqlalchemy import Row, delete, insert, select
 from pachon.store.database import Store, aware
 from pachon.store.lease import Lease, require
 from pachon.store.tables import receipts
+
+ASKED_AT_ONCE = 500
+"""Addresses in one query: databases take so many."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,26 @@ def receipts_under(store: Store, prefix: str) -> dict[str, Receipt]:
     query = select(receipts).where(receipts.c.address.startswith(prefix, autoescape=True))
     with store.transaction() as connection:
         return {row.address: _receipt(row) for row in connection.execute(query)}
+
+
+def receipts_at(store: Store, addresses: Sequence[str]) -> dict[str, Receipt]:
+    """The receipts of these addresses, by address; those without one are left out."""
+    found: dict[str, Receipt] = {}
+    with store.transaction() as connection:
+        for start in range(0, len(addresses), ASKED_AT_ONCE):
+            some = list(addresses[start : start + ASKED_AT_ONCE])
+            rows = connection.execute(select(receipts).where(receipts.c.address.in_(some)))
+            found.update({row.address: _receipt(row) for row in rows})
+    return found
+
+
+def versions_under(store: Store, prefix: str) -> dict[str, tuple[str, str, datetime]]:
+    """What tells each receipt under this prefix from an earlier one of its address, without reading all of it."""
+    query = select(receipts.c.address, receipts.c.run_id, receipts.c.inputs_digest, receipts.c.at).where(
+        receipts.c.address.startswith(prefix, autoescape=True)
+    )
+    with store.transaction() as connection:
+        return {row.address: (row.run_id, row.inputs_digest, row.at) for row in connection.execute(query)}
 
 
 Documents = Mapping[str, Mapping[str, Any]]

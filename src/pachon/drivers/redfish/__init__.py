@@ -3,6 +3,7 @@
 from pachon.drivers.redfish.bmc import Bmc
 from pachon.drivers.redfish.fleet import Target, inspect_all
 from pachon.drivers.redfish.inventory import BootSetting, BootSource, Drive, Inventory, Port, Power
+from pachon.drivers.redfish.kept import KeptBmcs
 from pachon.drivers.redfish.quirks import Quirks, quirks_of
 from pachon.drivers.redfish.wire import Endpoint, Limits
 
@@ -13,6 +14,7 @@ __all__ = [
     "Drive",
     "Endpoint",
     "Inventory",
+    "KeptBmcs",
     "Limits",
     "Port",
     "Power",

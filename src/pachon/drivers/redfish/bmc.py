@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ from pachon.drivers.redfish import reading
 from pachon.drivers.redfish.inventory import BootSetting, BootSource, Inventory, Power
 from pachon.drivers.redfish.quirks import STANDARD, Quirks
 from pachon.drivers.redfish.reading import pick
-from pachon.drivers.redfish.wire import Document, Endpoint, Limits, Wire
+from pachon.drivers.redfish.wire import KEEP_ALIVE, Document, Endpoint, Limits, Wire
 from pachon.errors import PermanentError, TemporaryError
 
 ROOT = "/redfish/v1/"
@@ -47,13 +48,26 @@ class Bmc:
         self._system_path = ""
 
     async def __aenter__(self) -> Self:
-        self._wire.open()
+        self.open()
         return self
+
+    def open(self, *, keep_alive: timedelta = KEEP_ALIVE) -> None:
+        """Be ready, and hold connections for so long after they were last used; for who cannot use a block."""
+        self._wire.open(keep_alive)
+
+    async def close(self) -> None:
+        """End what ``open`` began."""
+        await self._wire.close()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._wire.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers."""
+        return self._wire.endpoint
 
     async def inspect(self) -> Inventory:
         """Everything the inventory wants to know, in four requests where the BMC can expand collections."""

@@ -20,7 +20,7 @@ from pachon.errors import PermanentError, TemporaryError
 
 Document = dict[str, Any]
 MAX_BODY_BYTES = 8 << 20
-KEEP_ALIVE_SECONDS = 0.5
+KEEP_ALIVE = timedelta(seconds=0.5)
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
@@ -108,12 +108,12 @@ class Wire:
         """The BMC in messages."""
         return f"BMC {self.endpoint.host}:{self.endpoint.port}"
 
-    def open(self) -> None:
+    def open(self, keep_alive: timedelta = KEEP_ALIVE) -> None:
         """Be ready for requests; nothing is sent yet."""
         self._login = {"Authorization": aiohttp.encode_basic_auth(self._username, self._password.get_secret_value())}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                ssl=self.pin, limit=2, keepalive_timeout=KEEP_ALIVE_SECONDS, use_dns_cache=False
+                ssl=self.pin, limit=2, keepalive_timeout=keep_alive.total_seconds(), use_dns_cache=False
             ),
             timeout=aiohttp.ClientTimeout(total=self.limits.request.total_seconds()),
             headers={"Accept": "application/json", "OData-Version": "4.0"},
