@@ -13,7 +13,7 @@ WORKERS ?= $(if $(ARGS),0,3)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # They run side by side, the longest first.
-CHECKS := check-ansible check-types check-lint check-format check-imports check-yaml check-schemas check-status
+CHECKS := check-ansible check-types check-lint check-format check-imports check-yaml check-schemas check-status check-catalogue
 
 .PHONY: setup up down check test bench-up faults lock clean help $(CHECKS)
 
@@ -50,6 +50,9 @@ check-ansible:
 
 check-schemas:
 	@$(STAGE) "schemas" $(BIN)/python -m pachon.definition.schema --check
+
+check-catalogue:
+	@$(STAGE) "catalogue" $(BIN)/pachon service lint
 
 check-status:
 	@$(STAGE) "status of services" $(BIN)/python -m pachon.definition.status --check

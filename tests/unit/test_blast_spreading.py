@@ -7,7 +7,7 @@ from pachon.definition import find, load
 from pachon.definition.catalogue import load as load_catalogue
 from pachon.errors import UsageError
 from pachon.model.facility import Facility, Placement
-from pachon.model.service import Service
+from pachon.model.service import Need, Service
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,10 @@ def test_who_needs_a_service_suffers_with_it(lab: Facility, services: dict[str, 
         for name, site in (("science-portal", "archive"), ("data-access-apis", "archive"), ("authentication", "base"))
     ]
     needing = {
-        name: services[name].model_copy(update={"needs": needs})
-        for name, needs in (("science-portal", ("data-access-apis",)), ("data-access-apis", ("authentication/ldaps",)))
+        name: services[name].model_copy(
+            update={"needs": (Need(service=needed, contract="", endpoint="", later=False),)}
+        )
+        for name, needed in (("science-portal", "data-access-apis"), ("data-access-apis", "authentication"))
     }
     changed = lab.model_copy(update={"placements": tuple(placed)})
     told = effects(blast(changed, {**services, **needing}, "service/authentication"))

@@ -6,9 +6,11 @@ import pytest
 
 from pachon.definition import catalogue, status
 from pachon.errors import DefinitionError, UsageError
-from pachon.model.service import Service, ServiceGroup, Tier
+from pachon.model.service import Service, ServiceGroup, ServiceState, Tier
 
 FORTY = 40
+NEEDS = "needs:\n  - service: network-security\n    contract: gateways\n"
+"""What authentication, which the tests change, needs."""
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,11 @@ def written(folder: Path, name: str, text: str) -> None:
 
 def test_a_catalogue_with_faults_names_all_of_them(tmp_path: Path) -> None:
     good = (catalogue.CATALOGUE / "authentication" / "service.yaml").read_text()
+    good = good.replace(NEEDS, "")
     written(tmp_path, "authentication", good)
     written(tmp_path, "double", good.replace("tier: real-time", "tier: realtime").replace("[47]", "[147]"))
-    written(tmp_path, "needy", good + "needs:\n  - authentification\n  - authentication/ldap\n")
+    needs = "needs:\n  - service: authentification\n  - {service: authentication, endpoint: ldap}\n"
+    written(tmp_path, "needy", good + needs)
     with pytest.raises(DefinitionError) as raised:
         catalogue.load(tmp_path)
     said = [f"{complaint.wrong}; {complaint.right}" for complaint in raised.value.complaints]
@@ -71,21 +75,24 @@ def proven(services: dict[str, Service], *proof: str) -> Service:
     return services["provisioning"].model_copy(update={"proof": proof})
 
 
-def test_status_follows_from_the_tests_that_are_there(services: dict[str, Service]) -> None:
+def test_status_follows_from_the_state_and_the_tests_that_are_there(services: dict[str, Service]) -> None:
     own = "tests/unit/test_definition_catalogue.py::test_every_group_has_a_service"
-    assert status.status_of(proven(services)) is status.Status.PLANNED
+    assert status.status_of(proven(services)) is status.Status.UNPROVEN
     assert status.status_of(proven(services, own)) is status.Status.WORKS
     assert status.status_of(proven(services, own, own + "_not")) is status.Status.UNPROVEN
     assert status.status_of(proven(services, "tests/unit/test_of_nothing.py::test_x")) is status.Status.UNPROVEN
+    declared = proven(services, own).model_copy(update={"state": ServiceState.DECLARED})
+    assert status.status_of(declared) is status.Status.DECLARED
 
 
 def test_status_table_has_a_row_for_each_service_and_counts_what_works(services: dict[str, Service]) -> None:
-    bare = {name: service.model_copy(update={"proof": ()}) for name, service in services.items()}
+    declared = {"proof": (), "state": ServiceState.DECLARED}
+    bare = {name: service.model_copy(update=declared) for name, service in services.items()}
     catalogue_with_proof = {**bare, "provisioning": proven(services, "tests/x.py::test_x")}
     table = status.status_table(catalogue_with_proof, exists=lambda name: True)
-    assert table.startswith("1 of 40 services work")
+    assert table.startswith("1 of 40 services are deployable and work; 39 are only declared.")
     assert table.count("\n| ") == FORTY + 2
-    assert "| critical | works | `tests/x.py::test_x` |" in table
+    assert "| critical | works | role | `tests/x.py::test_x` |" in table
 
 
 def test_status_table_replaces_only_what_stands_between_its_markers() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pachon.places import CHECKOUT
 INVENTORY = CHECKOUT / "inventory"
 
 
+@cache
 def validator(name: str) -> Draft202012Validator:
     found = json.loads((INVENTORY / "schema" / f"{name}.schema.json").read_text())
     Draft202012Validator.check_schema(found)

@@ -70,7 +70,7 @@ class _State:
     def _suffers(self, placed: Placement, places: Mapping[str, list[Placement]]) -> Iterator[tuple[Effect, str, str]]:
         service = self.services.get(placed.service)
         for need in () if service is None else service.needs:
-            name = need.partition("/")[0]
+            name = need.service
             of_it = sorted({each.site for each in places.get(name, ())})
             dead = [site for site in of_it if self.known.get((site, name), ("",))[0] == "down"]
             if not dead:

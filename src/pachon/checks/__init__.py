@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pachon.checks import addresses, batch, cabling, connections, fabric, hosts, names, people, storage
+from pachon.checks import addresses, batch, cabling, connections, contracts, fabric, hosts, names, people, storage
 from pachon.checks.notes import Note
 from pachon.model.facility import Facility
 from pachon.model.service import Service
@@ -28,5 +28,9 @@ def check(facility: Facility, services: Mapping[str, Service] | None = None) -> 
         *people.people(facility),
     ]
     if services is not None:
-        notes += [*connections.placements(facility, services), *connections.needs(facility, services)]
+        notes += [
+            *connections.placements(facility, services),
+            *connections.needs(facility, services),
+            *contracts.contracts(facility, services),
+        ]
     return notes

@@ -6,7 +6,7 @@ from pachon.checks.hosts import in_enclave
 from pachon.checks.notes import ANYTHING, Note, near
 from pachon.model.facility import Facility, Flow, Placement
 from pachon.model.hardware import MANAGEMENT
-from pachon.model.service import Service
+from pachon.model.service import Need, Service
 
 ANY = "any"
 
@@ -110,30 +110,33 @@ def needs(facility: Facility, services: Mapping[str, Service]) -> Iterator[Note]
 def _need(
     facility: Facility,
     placement: Placement,
-    need: str,
+    need: Need,
     *,
     where: Mapping[str, list[str]],
     services: Mapping[str, Service],
 ) -> Iterator[Note]:
     """A note when a placed service cannot reach one thing that it needs."""
-    name, _, endpoint = need.partition("/")
+    name = need.service
     needed = services.get(name)
     if needed is None:
         return
     address = placement_address(placement)
     targets = where.get(name, [])
+    if not targets and need.later:
+        return
     if not targets:
         wrong = f"{placement.service} needs {name}, which is placed nowhere"
         yield Note(address, wrong, f"add a placement of {name}", "service", missing=name)
         return
-    ports = frozenset(item.port for item in needed.endpoints if endpoint in ("", item.name))
+    ports = needed.ports(need)
     ways = {
         target: frozenset[str]() if target == placement.enclave else _lacking(facility, placement, target, ports)
         for target in targets
     }
     if all(ways.values()):
+        used = f"{name}/{need.endpoint}" if need.endpoint else name
         target, lacking = min(ways.items(), key=lambda way: (len(way[1]), way[0]))
-        wrong = f"the enclave {placement.enclave} has no way to {need} in {target}, which {placement.service} needs"
+        wrong = f"the enclave {placement.enclave} has no way to {used} in {target}, which {placement.service} needs"
         cure = f"add a flow from {placement.enclave} to {target} for {', '.join(sorted(lacking))}"
         yield Note(address, wrong, cure, "enclave", missing=name)
 

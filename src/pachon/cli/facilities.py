@@ -23,7 +23,10 @@ def known_names(kind: Names, wanted: str) -> list[str]:
         return shipped()
     try:
         from pachon.definition import find
+        from pachon.definition.loading import catalogue_of
 
+        if kind == "service":
+            return sorted(entry.name for entry in catalogue_of(find(wanted)).iterdir() if entry.is_dir())
         return index(find(wanted)).get(kind, [])
     except (PachonError, OSError):
         return []

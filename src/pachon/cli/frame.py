@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pachon.model.facility import Facility, Host, Machine, Site
     from pachon.progress import Progress
 
-Names = Literal["facility", "site", "host", "machine", "group"]
+Names = Literal["facility", "site", "host", "machine", "group", "service"]
 
 
 @dataclass

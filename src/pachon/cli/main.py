@@ -50,6 +50,7 @@ NOUNS = {
     "machine": Noun("pachon.cli.machine", "List and show machines, and switch them."),
     "blast": Noun("pachon.cli.blast", "Say what is affected if something goes away."),
     "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
+    "service": Noun("pachon.cli.service", "The catalogue of services, and their order."),
     "campaign": Noun("pachon.cli.campaign", "Carry out campaigns of batch production."),
     "store": Noun("pachon.cli.store", "The record of what runs did: show, back up, restore."),
     "inventory": Noun("pachon.cli.inventory", "Print Ansible's inventory."),

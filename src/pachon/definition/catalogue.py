@@ -1,75 +1,38 @@
 """The catalogue of services: ``inventory/catalogue/<service>/service.yaml``, read and checked against itself."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field, StrictBool
 
 from pachon import places
+from pachon.checks import services as rules
+from pachon.checks.notes import Note
 from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import read_document
-from pachon.definition.sources import shown_path, typed
-from pachon.definition.written import NEED, PORT, PROOF, Name, Text, Written
+from pachon.definition.sources import Typed, shown_path, typed
+from pachon.definition.written_service import WrittenProbe, WrittenService
 from pachon.errors import Complaint, DefinitionError
-from pachon.model.service import Endpoint, Owners, Service, ServiceGroup, Tier
+from pachon.model.probes import CommandProbe, HttpProbe, Probe, RoleProbe, SlurmProbe, TcpProbe, UnitProbe
+from pachon.model.service import (
+    Backup,
+    Change,
+    Deployment,
+    Endpoint,
+    Hours,
+    Kubernetes,
+    Need,
+    Objective,
+    Owners,
+    Recovery,
+    Service,
+)
 
 CATALOGUE = places.CHECKOUT / "inventory" / "catalogue"
-
-
-class WrittenEndpoint(Written):
-    """A port that the service answers on."""
-
-    name: Name
-    """What it is for."""
-    port: Annotated[str, Field(pattern=PORT)]
-    """Protocol and port, such as ``tcp/443``."""
-
-
-class WrittenOwners(Written):
-    """Teams that answer for the service (teams, never people)."""
-
-    sponsor: Name
-    """Wants it and pays for it."""
-    owner: Name
-    """Decides about it."""
-    infrastructure: Name
-    """Keeps what it runs on."""
-    operations: Name
-    """Is called when it fails."""
-
-
-class WrittenService(Written):
-    """``service.yaml``: what a service is, who answers for it and what it needs."""
-
-    title: Text
-    """Its name for people."""
-    numbers: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=9999)], ...], Field(min_length=1)]
-    """Its numbers in the facility's list of services: its own first, then those that fold into it."""
-    group: ServiceGroup
-    """The group that it belongs to."""
-    also_serves: tuple[ServiceGroup, ...] = ()
-    """Other groups that it serves."""
-    sites: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Sites that it is meant for."""
-    enclaves: tuple[Name, ...] = ()
-    """Enclaves that it is meant for; none written means all."""
-    tier: Tier
-    """``real-time``: cannot be run again later; ``critical``: can be recovered; ``operational``."""
-    observatory_veto: StrictBool = False
-    """Whether the Observatory has the last word on inserting and judging a change."""
-    owners: WrittenOwners
-    """Teams that answer for it."""
-    operating: Text
-    """What operating it means."""
-    stated: tuple[Text, ...] = ()
-    """Numbers that the survey's documents state for it."""
-    needs: tuple[Annotated[str, Field(pattern=NEED)], ...] = ()
-    """Services that it cannot do without, by folder, or one endpoint of one: ``<service>/<endpoint>``."""
-    endpoints: tuple[WrittenEndpoint, ...] = ()
-    """Ports that it answers on."""
-    proof: tuple[Annotated[str, Field(pattern=PROOF)], ...] = ()
-    """Tests that show it working, as pytest names them; none means that it is planned."""
+ROLES = places.CHECKOUT / "playbooks" / "roles"
+RUNBOOK = "runbook.md"
+FORMS = {"manifests": "*.yaml", "kustomize": "kustomization.yaml", "helm": "Chart.yaml"}
+"""What has to lie in the folder of each form of what runs in Kubernetes."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +41,37 @@ class Read:
 
     services: dict[str, Service]
     complaints: tuple[Complaint, ...]
+    sources: dict[str, Typed[WrittenService]] = field(default_factory=dict)
+
+    def complaint(self, note: Note) -> Complaint:
+        """A note of ``pachon.checks.services`` with the path and line of what it is about."""
+        source = self.sources[note.address]
+        items = (note.occurrence,) if note.key in ("needs", "probes") else ()
+        return Complaint(source.document.path, source.line(note.key, *items), note.message, note.cure)
 
 
-def _resolved(name: str, written: WrittenService) -> Service:
+def _probe(written: WrittenProbe) -> Probe:
+    """The probe of its kind; that each has its keys was seen when it was read."""
+    values = written.model_dump(exclude_none=True)
+    match written.kind:
+        case "tcp":
+            return TcpProbe(**values)
+        case "http":
+            return HttpProbe(**{"status": 200, **values})
+        case "unit":
+            return UnitProbe(**values)
+        case "slurm":
+            return SlurmProbe(**values)
+        case "command":
+            return CommandProbe(**values)
+        case "role":
+            return RoleProbe(**values)
+
+
+def _resolved(name: str, written: WrittenService, *, runbook: tuple[str, ...]) -> Service:
+    change = written.change
+    deployment = written.deployment
+    kubernetes = deployment.kubernetes if deployment is not None else None
     return Service(
         name=name,
         title=written.title,
@@ -90,46 +81,86 @@ def _resolved(name: str, written: WrittenService) -> Service:
         sites=written.sites,
         enclaves=written.enclaves,
         tier=written.tier,
-        observatory_veto=written.observatory_veto,
+        state=written.state,
+        hours=Hours(**written.hours.model_dump()) if written.hours else None,
         owners=Owners(**written.owners.model_dump()),
         operating=written.operating,
         stated=written.stated,
-        needs=written.needs,
-        endpoints=tuple(Endpoint(name=item.name, port=item.port) for item in written.endpoints),
+        needs=tuple(Need(**item.model_dump()) for item in written.needs),
+        endpoints=tuple(Endpoint(**item.model_dump()) for item in written.endpoints),
+        probes=tuple(_probe(item) for item in written.probes),
+        objectives=tuple(Objective(**item.model_dump()) for item in written.objectives),
+        recovery_time=Recovery(**written.recovery_time.model_dump()) if written.recovery_time else None,
+        recovery_point=Recovery(**written.recovery_point.model_dump()) if written.recovery_point else None,
+        backup=Backup(**written.backup.model_dump()) if written.backup else None,
+        cold_start=written.cold_start,
+        cold_stop=written.cold_stop,
+        change=Change(**change.model_dump()) if change else None,
+        deployment=Deployment(
+            roles=deployment.roles, kubernetes=Kubernetes(**kubernetes.model_dump()) if kubernetes else None
+        )
+        if deployment is not None
+        else None,
+        lacks=written.lacks,
+        runbook=runbook,
         proof=written.proof,
     )
+
+
+def _headings(folder: Path) -> tuple[str, ...]:
+    """Headings of a service's runbook under which something stands."""
+    path = folder / RUNBOOK
+    if not path.is_file():
+        return ()
+    parts = re.split(r"^## +(.+?) *$", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)
+    return tuple(title for title, text in zip(parts[1::2], parts[2::2], strict=True) if text.strip()) or ("",)
 
 
 def read(folder: Path = CATALOGUE) -> Read:
     """All services, by name, and everything wrong with their files."""
     services: dict[str, Service] = {}
+    sources: dict[str, Typed[WrittenService]] = {}
     complaints: list[Complaint] = []
-    needs: list[tuple[str, int, str]] = []
     numbered: dict[int, str] = {}
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    for path in folders:
-        document = read_document(path / "service.yaml", shown_path(path) + "/service.yaml")
-        source = typed(document, WrittenService)
-        complaints += document.complaints
+    broken: set[str] = set()
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
+        source = typed(read_document(path / "service.yaml", shown_path(path) + "/service.yaml"), WrittenService)
+        complaints += source.document.complaints
+        if source.document.complaints:
+            broken.add(path.name)
         if source.value is None:
             continue
-        services[path.name] = _resolved(path.name, source.value)
-        needs += [(need, source.line("needs", index), document.path) for index, need in enumerate(source.value.needs)]
+        sources[path.name] = source
+        services[path.name] = _resolved(path.name, source.value, runbook=_headings(path))
+        complaints += _deployment(path, source, source.value)
         for number in source.value.numbers:
             if (other := numbered.setdefault(number, path.name)) != path.name:
                 wrong = f"the number {number} is already that of {other}"
-                complaints.append(Complaint(document.path, source.line("numbers"), wrong, "keep it in one of them"))
-    known = {path.name for path in folders}
-    for need, line, shown in needs:
-        service, _, endpoint = need.partition("/")
-        names = {item.name for item in services[service].endpoints} if service in services else set()
-        if service not in known:
-            right = did_you_mean(service, known) or "add it to the catalogue"
-            complaints.append(Complaint(shown, line, f"there is no service {service!r}", right))
-        elif endpoint and service in services and endpoint not in names:
-            right = did_you_mean(endpoint, names) or f"its endpoints are {', '.join(sorted(names)) or 'none'}"
-            complaints.append(Complaint(shown, line, f"the service {service} has no endpoint {endpoint!r}", right))
-    return Read(services, tuple(complaints))
+                line = source.line("numbers")
+                complaints.append(Complaint(source.document.path, line, wrong, "keep it in one of them"))
+    found = Read(services, (), sources)
+    told = [note for note in rules.catalogue(services) if note.missing not in broken]
+    return Read(services, (*complaints, *map(found.complaint, told)), sources)
+
+
+def _deployment(folder: Path, source: Typed[WrittenService], written: WrittenService) -> Iterator[Complaint]:
+    """Complaints about roles and manifests that are not there."""
+    deployment = written.deployment
+    if deployment is None:
+        return
+    shown = source.document.path
+    known = {path.name for path in ROLES.glob("*") if path.is_dir()}
+    for index, role in enumerate(deployment.roles):
+        if role not in known:
+            line = source.line("deployment", "roles", index)
+            right = did_you_mean(role, known) or "write the role first"
+            yield Complaint(shown, line, f"there is no role {role!r} in playbooks/roles", right)
+    if deployment.kubernetes is not None:
+        form, path = deployment.kubernetes.form, deployment.kubernetes.path
+        if not any((folder / path).glob(FORMS[form])):
+            line = source.line("deployment", "kubernetes", "path")
+            wrong = f"there is no {FORMS[form]} in {path}"
+            yield Complaint(shown, line, wrong, f"put the {form} of the service there, or name their folder")
 
 
 def load(folder: Path = CATALOGUE) -> dict[str, Service]:
@@ -142,3 +173,23 @@ def load(folder: Path = CATALOGUE) -> dict[str, Service]:
     if found.complaints:
         raise DefinitionError(found.complaints)
     return found.services
+
+
+SEVERITIES = ("error", "warning")
+
+
+@dataclass(frozen=True)
+class Linted:
+    """What entries do not say yet."""
+
+    errors: tuple[Complaint, ...]
+    """Of deployable services of the first two tiers, which must say it."""
+    gaps: tuple[Complaint, ...]
+    """Of all others."""
+
+
+def lint(found: Read) -> Linted:
+    """What the entries of a catalogue do not say yet, with path and line."""
+    notes = [note for service in found.services.values() for note in rules.gaps(service)]
+    told = {severity: [found.complaint(note) for note in notes if note.severity == severity] for severity in SEVERITIES}
+    return Linted(tuple(sorted(told["error"])), tuple(sorted(told["warning"])))

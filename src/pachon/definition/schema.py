@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from pachon import places
 from pachon.definition.campaigns import WrittenCampaign, WrittenPipeline
-from pachon.definition.catalogue import WrittenService
 from pachon.definition.written import TABLES, WrittenFacility, WrittenSite
+from pachon.definition.written_service import WrittenService
 from pachon.plan.approval import Approval
 from pachon.plan.document import Plan
 

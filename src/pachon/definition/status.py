@@ -1,4 +1,4 @@
-"""The table in the README that says which services work: derived from the tests that prove it.
+"""The table in the README that says which services work: derived from the catalogue and the tests that prove it.
 
 ``python -m pachon.definition.status`` writes it between its markers; with ``--check`` it says whether it is current.
 """
@@ -6,6 +6,7 @@
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from pachon import places
 from pachon.definition.catalogue import load
 from pachon.errors import PachonError, UsageError
-from pachon.model.service import Service, ServiceGroup
+from pachon.model.service import Service, ServiceGroup, ServiceState
 
 BEGIN, END = "<!-- services:begin -->", "<!-- services:end -->"
 
@@ -33,9 +34,10 @@ class Status(StrEnum):
     """Whether a service works, as far as tests show."""
 
     WORKS = "works"
-    PLANNED = "planned"
+    DECLARED = "declared"
+    """What it is to be is written down, and no more."""
     UNPROVEN = "unproven"
-    """Its entry names a test that is not there."""
+    """It is deployable, and names no test or one that is not there."""
 
 
 def has_test(name: str, checkout: Path = places.CHECKOUT) -> bool:
@@ -49,30 +51,37 @@ def has_test(name: str, checkout: Path = places.CHECKOUT) -> bool:
 
 
 def status_of(service: Service, exists: Callable[[str], bool] = has_test) -> Status:
-    """A service's status from the tests that its entry names."""
-    if not service.proof:
-        return Status.PLANNED
-    return Status.WORKS if all(exists(name) for name in service.proof) else Status.UNPROVEN
+    """A service's status from what its entry says and from the tests that it names."""
+    if service.state is ServiceState.DECLARED:
+        return Status.DECLARED
+    return Status.WORKS if service.proof and all(exists(name) for name in service.proof) else Status.UNPROVEN
+
+
+def in_order(catalogue: Mapping[str, Service]) -> list[Service]:
+    """The services by group, and in a group by their numbers."""
+    groups = list(ServiceGroup)
+    return sorted(catalogue.values(), key=lambda service: (groups.index(service.group), service.numbers))
 
 
 def status_table(catalogue: Mapping[str, Service], exists: Callable[[str], bool] = has_test) -> str:
-    """Markdown: one row for each service, by group, with its status and the tests that prove it."""
-    services = sorted(
-        catalogue.values(), key=lambda service: (list(ServiceGroup).index(service.group), service.numbers)
-    )
+    """Markdown: one row for each service, by group: how it is deployed, the tests that prove it, what it lacks yet."""
+    services = in_order(catalogue)
     statuses = {service.name: status_of(service, exists) for service in services}
-    working = sum(status is Status.WORKS for status in statuses.values())
+    counted = Counter(statuses.values())
+    unproven = f", {counted[Status.UNPROVEN]} deployable and unproven" if counted[Status.UNPROVEN] else ""
     lines = [
-        f"{working} of {len(services)} services work; the others are planned.",
+        f"{counted[Status.WORKS]} of {len(services)} services are deployable and work{unproven}; "
+        f"{counted[Status.DECLARED]} are only declared.",
         "",
-        "| group | service | tier | status | shown by |",
-        "| --- | --- | --- | --- | --- |",
+        "| group | service | tier | status | kind | shown by | does not do yet |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for service in services:
         proof = "<br>".join(f"`{name}`" for name in service.proof) or "-"
         title = f"[{service.title}](inventory/catalogue/{service.name}/service.yaml)"
         group = GROUP_TITLES[service.group]
-        lines.append(f"| {group} | {title} | {service.tier} | {statuses[service.name]} | {proof} |")
+        status, kind, lacks = statuses[service.name], service.kind or "-", "<br>".join(service.lacks) or "-"
+        lines.append(f"| {group} | {title} | {service.tier} | {status} | {kind} | {proof} | {lacks} |")
     return "\n".join(lines) + "\n"
 
 
