@@ -75,7 +75,7 @@ def test_a_gap_is_an_error_where_the_service_is_deployable_and_of_the_first_two_
 
 
 def test_a_gap_is_told_with_its_file_and_line(folder: Path) -> None:
-    backup = "backup:\n  how: Copied nightly.\nneeds:\n  - {service: provisioning, later: true}\n"
+    backup = "backup:\n  how: Copied nightly.\n  basis: ours\nneeds:\n  - {service: provisioning, later: true}\n"
     add(folder, "authentication", backup, state="deployable")
     found = catalogue.lint(catalogue.read(folder))
     told = [str(each).removeprefix(f"{folder}/") for each in found.errors]
@@ -86,7 +86,7 @@ def test_a_gap_is_told_with_its_file_and_line(folder: Path) -> None:
         in told
     )
     assert any(
-        each.startswith(f"authentication/service.yaml:{line + 3}: the need of provisioning has no") for each in told
+        each.startswith(f"authentication/service.yaml:{line + 4}: the need of provisioning has no") for each in told
     )
     assert any(each.startswith("authentication/service.yaml:1: there is no runbook; write runbook.md") for each in told)
     assert {each.path.split("/")[-2] for each in found.gaps} == {"batch-computing", "provisioning"}
@@ -183,6 +183,9 @@ WRONG = {
     "objectives: [{of: it, basis: ours}]": "an objective has one figure and this one has no figure; write one of",
     "objectives: [{of: it, basis: ours, up_hours: 24}]": "up_hours and in_hours go together; write both",
     "objectives: [{of: it, basis: a book, outage_hours: 24}]": "basis is 'a book'; write a document or requirement",
+    "objectives: [{of: it, basis: ours, availability_percent: true}]": "availability_percent is true, which is no",
+    "objectives: [{of: it, basis: ours, availability_percent: 0}]": "availability_percent is 0, which is too small",
+    "needs: [authentication]": "needs is 'authentication', which is no mapping; write 'key: value' lines",
     "deployment: {roles: [admn]}": "there is no role 'admn' in playbooks/roles; did you mean 'admin'?",
     "deployment: {roles: []}": "a deployment is by roles, in kubernetes, or both; write either",
     "deployment: {kubernetes: {form: helm, path: chart}}": "there is no Chart.yaml in chart; put the helm of the",

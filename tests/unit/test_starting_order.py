@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from random import Random
+from xml.etree import ElementTree
 
 import pytest
 
@@ -11,7 +12,7 @@ from pachon.definition import catalogue, find, load
 from pachon.errors import UsageError
 from pachon.model.facility import Facility, Placement
 from pachon.model.service import Need, Service
-from pachon.starting import order, startable, stoppable, waves
+from pachon.starting import order, picture, startable, stoppable, waves
 
 GRAPHS = 10_000
 SEED = 20261128
@@ -109,6 +110,10 @@ def test_what_is_placed_stands_in_the_order_once_and_after_what_it_waits_for(
     assert all(starts[wait.address].wave < start.wave for start in starts.values() for wait in start.waits)
     last = {start.service for start in found.waves[-1 if stopping else 0]}
     assert last == {"network-security"}
+    drawn = ElementTree.fromstring(picture(found))
+    boxes = len(drawn.findall("{http://www.w3.org/2000/svg}rect"))
+    arrows = len(drawn.findall("{http://www.w3.org/2000/svg}path"))
+    assert (boxes, arrows) == (len(starts), sum(len(start.waits) for start in starts.values()))
 
 
 def need(service: str) -> Need:

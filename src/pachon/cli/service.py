@@ -1,12 +1,14 @@
 """``pachon service``: the catalogue, what its entries lack, and the order in which services start and stop."""
 
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pachon.cli.answer import Answer, Part, Table, facts
 from pachon.cli.frame import Call, Command, complete, example, no_such, noun
-from pachon.errors import DefinitionError, ExitCode
+from pachon.errors import DefinitionError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from pachon.definition.catalogue import Read
@@ -98,6 +100,7 @@ def lint(
     A deployable service of tier real-time or critical must say everything: what one lacks is an error. Of all others
     it is counted, and named with --all. Exit status: 0 no error, 2 some.
     """
+    from pachon.checks.services import gaps
     from pachon.definition.catalogue import lint as linted
 
     call = Call.of(ctx)
@@ -105,13 +108,15 @@ def lint(
     lacking = linted(found)
     errors = (*found.complaints, *lacking.errors)
     services = list(found.services.values())
-    value = {**_counts(services), "errors": errors, "gaps": lacking.gaps}
+    fields = Counter(note.key for each in services for note in gaps(each) if note.severity == "warning")
+    value = {**_counts(services), "errors": errors, "gaps": lacking.gaps, "gaps_by_field": dict(fields.most_common())}
     named = [str(each) for each in (*errors, *(lacking.gaps if all_ else ()))]
     told = f"{len(errors)} error{'' if len(errors) == 1 else 's'}, {len(lacking.gaps)} gaps of which none is demanded"
     more = [] if all_ or not lacking.gaps else ["'pachon service lint --all' names the gaps"]
+    by_field = [f"open: {', '.join(f'{key} {number}' for key, number in fields.most_common())}"] if fields else []
     return Answer(
         value=value,
-        text=[*named, f"{_counted(services)}: {told}"],
+        text=[*named, f"{_counted(services)}: {told}", *by_field],
         exit_code=ExitCode.USAGE if errors else ExitCode.DONE,
         talk=more,
     )
@@ -119,11 +124,14 @@ def lint(
 
 @app.command(
     cls=Command,
-    epilog=example("pachon service order", "pachon service order --stop", "pachon service order --json"),
+    epilog=example("pachon service order", "pachon service order --stop", "pachon service order --graph order.svg"),
 )
 def order(
     ctx: typer.Context,
     stop: Annotated[bool, typer.Option("--stop", help="The order of stopping.")] = False,
+    graph: Annotated[
+        Path | None, typer.Option("--graph", metavar="FILE", help="Draw it into this file too (SVG).")
+    ] = None,
 ) -> Answer:
     """Show in which order services start, each once all that it needs passes its contract; or in which they stop.
 
@@ -131,6 +139,7 @@ def order(
     site, where there are any; 'pachon check' finds circles and needs that nothing can enforce.
     """
     from pachon.starting import order as ordered
+    from pachon.starting import picture
 
     call = Call.of(ctx)
     facility = call.facility()
@@ -139,6 +148,11 @@ def order(
     shown = found.model_copy(
         update={"waves": tuple(tuple(each for each in wave if each.site in sites) for wave in found.waves)}
     )
+    if graph is not None:
+        try:
+            graph.write_text(picture(shown))
+        except OSError as error:
+            raise UsageError(f"{graph} cannot be written: {error.strerror}", cure="give another file") from error
     return Answer(value=shown, text=_order(shown))
 
 
@@ -216,7 +230,11 @@ def _told(service: "Service", placed: list[str], open_: list[str]) -> list[Part]
     promised = [(each.figure, each.of, each.basis) for each in service.objectives]
     parts += [Table(("promised", "of", "basis"), promised, folds=("promised", "of"), title="objectives")]
     if service.backup is not None:
-        parts += ["", f"backup: {service.backup.how}", f"verified: {service.backup.verified or '-'}"]
+        parts += [
+            "",
+            f"backup: {service.backup.how} ({service.backup.basis})",
+            f"verified: {service.backup.verified or '-'}",
+        ]
     parts += _listed("cold start", service.cold_start) + _listed("cold stop", service.cold_stop)
     parts += _listed("does not do yet", service.lacks)
     parts += _listed("shown by", service.proof) + _listed("not declared yet", open_)

@@ -9,7 +9,7 @@ from pachon import places
 from pachon.checks import services as rules
 from pachon.checks.notes import Note
 from pachon.checks.spelling import did_you_mean
-from pachon.definition.documents import read_document
+from pachon.definition.documents import read_document, read_text
 from pachon.definition.sources import Typed, shown_path, typed
 from pachon.definition.written_service import WrittenProbe, WrittenService
 from pachon.errors import Complaint, DefinitionError
@@ -107,13 +107,14 @@ def _resolved(name: str, written: WrittenService, *, runbook: tuple[str, ...]) -
     )
 
 
-def _headings(folder: Path) -> tuple[str, ...]:
+def _headings(folder: Path, complaints: list[Complaint]) -> tuple[str, ...]:
     """Headings of a service's runbook under which something stands."""
     path = folder / RUNBOOK
-    if not path.is_file():
+    text = read_text(path, f"{shown_path(folder)}/{RUNBOOK}", complaints) if path.exists() else None
+    if text is None:
         return ()
-    parts = re.split(r"^## +(.+?) *$", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)
-    return tuple(title for title, text in zip(parts[1::2], parts[2::2], strict=True) if text.strip()) or ("",)
+    parts = re.split(r"^## +(.+?) *$", text, flags=re.MULTILINE)
+    return tuple(title for title, below in zip(parts[1::2], parts[2::2], strict=True) if below.strip()) or ("",)
 
 
 def read(folder: Path = CATALOGUE) -> Read:
@@ -131,7 +132,7 @@ def read(folder: Path = CATALOGUE) -> Read:
         if source.value is None:
             continue
         sources[path.name] = source
-        services[path.name] = _resolved(path.name, source.value, runbook=_headings(path))
+        services[path.name] = _resolved(path.name, source.value, runbook=_headings(path, complaints))
         complaints += _deployment(path, source, source.value)
         for number in source.value.numbers:
             if (other := numbered.setdefault(number, path.name)) != path.name:

@@ -135,6 +135,8 @@ TELLINGS: dict[str, Telling] = {
     "bool_type": _saying("", "write true or false"),
     "enum": _choice,
     "extra_forbidden": _extra,
+    "float_type": _saying(", which is no number", "write a number, such as 98 or 99.5"),
+    "greater_than": _saying(", which is too small", "it is more than {gt}"),
     "greater_than_equal": _saying(", which is too small", "it is at least {ge}"),
     "ip_v4_address": _saying("", "write an IPv4 address, such as 198.18.0.2"),
     "ip_v4_network": _saying("", "write an IPv4 network without host bits, such as 198.18.10.0/24"),

@@ -138,7 +138,7 @@ class WrittenObjective(Written):
     """What of the service, or when it counts."""
     basis: Basis
     """Document, requirement or parameter that states it; ``survey`` where none is named; ``ours`` where none does."""
-    availability_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+    availability_percent: Annotated[float, Field(strict=True, gt=0, le=100)] | None = None
     """At least so much of the time."""
     outage_hours: Annotated[int, Field(strict=True, ge=1, le=8760)] | None = None
     """One outage is at most so long."""
@@ -178,6 +178,8 @@ class WrittenBackup(Written):
     """What is copied where, or from what it is made again."""
     verified: Text | None = None
     """How it is known that this works."""
+    basis: Basis
+    """Document, requirement or parameter that states it; ``survey`` where none is named; ``ours`` where none does."""
     proof: tuple[Proof, ...] = ()
     """Tests that restore it, as pytest names them."""
 

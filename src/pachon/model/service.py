@@ -129,6 +129,7 @@ class Backup(Frozen):
 
     how: str
     verified: str | None
+    basis: str
     proof: tuple[str, ...]
     """Tests that restore it."""
 
