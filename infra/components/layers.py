@@ -1,6 +1,7 @@
 """The three components of a site. Each takes declarations, parents what it makes, and gives one typed document."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -17,13 +18,18 @@ class LayerArgs:
     facility: str
     site: str
     resources: Sequence[ResourceInputs]
+    imports: Collection[str] = ()
+    """Addresses that are taken over from the world instead of made."""
 
 
 class _Layer(pulumi.ComponentResource):
     """What the three have in common to Pulumi: a document of all that they made."""
 
-    document: pulumi.Output[str]
-    """A StackDocument as JSON: the SDK makes a task of every nested value (see ``pachon.model.packing``)."""
+    document: pulumi.Output[str | None]
+    """A StackDocument as JSON: the SDK makes a task of every nested value (see ``pachon.model.packing``).
+
+    Unknown where a resource failed.
+    """
 
     def __init__(self, stack: StackName, args: LayerArgs, opts: pulumi.ResourceOptions | None) -> None:
         super().__init__(f"pachon:components:{stack.capitalize()}", f"{args.site}/{stack}", None, opts)
@@ -32,32 +38,40 @@ class _Layer(pulumi.ComponentResource):
         self._made: list[Declared] = []
 
     def _make(self, declared: ResourceInputs, *needs: Declared) -> Declared:
-        made = Declared(declared, opts=pulumi.ResourceOptions(parent=self, depends_on=list(needs)))
+        made = Declared(declared, needs=needs)
         self._made.append(made)
         return made
 
     def _finish(self) -> None:
-        made = tuple(self._made)
-        args, stack = self._args, self._stack
+        gathered = asyncio.ensure_future(self._gathered())
 
-        def gathered(details: Sequence[str | None]) -> str:
-            facts = [one.facts(detail) for one, detail in zip(made, details, strict=True)]
+        async def known() -> bool:
+            return await gathered is not None
 
-            def of(kind: Kind) -> tuple[ResourceFacts, ...]:
-                return tuple(fact for fact, one in zip(facts, made, strict=True) if one.declared.kind is kind)
-
-            return StackDocument(
-                stack=stack,
-                facility=args.facility,
-                site=args.site,
-                machines=of(Kind.MACHINE),
-                hosts=of(Kind.HOST),
-                networks=of(Kind.NETWORK),
-                volumes=of(Kind.VOLUME),
-            ).model_dump_json()
-
-        self.document = pulumi.Output.all(*(one.detail for one in made)).apply(gathered)
+        self.document = pulumi.Output(set(), gathered, known())
         self.register_outputs({DOCUMENT: self.document})
+
+    async def _gathered(self) -> str | None:
+        """The document as soon as all is made."""
+        args = self._args
+        parent = str(await self.urn.future())
+        facts = await asyncio.gather(*(one.register(parent, imports=args.imports) for one in self._made))
+        made = [(one.declared.kind, fact) for one, fact in zip(self._made, facts, strict=True) if fact is not None]
+        if len(made) < len(facts):
+            return None
+
+        def of(kind: Kind) -> tuple[ResourceFacts, ...]:
+            return tuple(fact for own, fact in made if own is kind)
+
+        return StackDocument(
+            stack=self._stack,
+            facility=args.facility,
+            site=args.site,
+            machines=of(Kind.MACHINE),
+            hosts=of(Kind.HOST),
+            networks=of(Kind.NETWORK),
+            volumes=of(Kind.VOLUME),
+        ).model_dump_json()
 
     def _machines_and_hosts(self) -> dict[str, Declared]:
         """Hosts by name; each waits for the inspection of its machine."""

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections import defaultdict
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from infra.provider.world import MachineAt, World
@@ -23,6 +22,8 @@ class Context:
         self._racks: dict[tuple[str, str], asyncio.Semaphore] = {}
         self._hosts: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: dict[str, str] | None = None
+        self._files: dict[str, int] = {}
+        """Descriptors of what is added to, by path."""
         self._store: Any = None
         self._journal: Any = None
         self._allowed: dict[str, list[Allowed]] = {}
@@ -96,14 +97,22 @@ class Context:
 
     def tell(self, event: Event) -> None:
         """Hand the event to whoever follows the run."""
-        _append(self.run.events, {key: value for key, value in asdict(event).items() if value is not None})
+        self._append(self.run.events, {key: value for key, value in vars(event).items() if value is not None})
 
     def tell_failure(self, address: str, error: PachonError) -> None:
         """Hand a failure, whole, to whoever collects them at the end."""
-        _append(
+        self._append(
             self.run.failures,
             {"address": address, "error": type(error).__name__, "message": error.message, "cure": error.cure},
         )
+
+    def _append(self, path: str, line: dict[str, Any]) -> None:
+        """Add the line, whole; the file stays open: thousands of lines a second may come."""
+        if not path:
+            return
+        if path not in self._files:
+            self._files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.write(self._files[path], json.dumps(line).encode() + b"\n")
 
     async def close(self) -> None:
         """Give back what is open."""
@@ -113,6 +122,9 @@ class Context:
             await asyncio.to_thread(self._journal.close)
         if self._store is not None:
             self._store.close()
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
 
 
 def _same_generation(allowed: Allowed, verb: str, generation: str) -> bool:
@@ -122,9 +134,3 @@ def _same_generation(allowed: Allowed, verb: str, generation: str) -> bool:
     if allowed.verb == "replace" and verb == "delete":
         return allowed.generation != generation
     return allowed.generation == generation
-
-
-def _append(file: str, line: dict[str, Any]) -> None:
-    if file:
-        with Path(file).open("a") as stream:
-            stream.write(json.dumps(line) + "\n")

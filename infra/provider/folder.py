@@ -212,14 +212,22 @@ def _volumes(state: Document, call: Document) -> Document:
 
 def _read(path: Path) -> Document | None:
     try:
-        document = json.loads(path.read_text())
+        with open(path, "rb") as file:  # noqa: PTH123 - a tenth of the time
+            document = json.loads(file.read())
     except FileNotFoundError:
         return None
     return dict(document)
 
 
 def _write(path: Path, document: Document) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(json.dumps(document))
-    temporary.replace(path)
+    name = str(path)
+    temporary = f"{name}.{os.getpid()}.new"
+    data = json.dumps(document).encode()
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.write(descriptor, data)
+    os.close(descriptor)
+    os.rename(temporary, name)  # noqa: PTH104 - as above

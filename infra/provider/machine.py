@@ -87,12 +87,11 @@ async def _enrol(context: Context, wanted: MachineInputs, seen: MachineSeen) -> 
     from sqlalchemy.engine import Connection
 
     from pachon.model.lifecycle import MachineState
-    from pachon.store.machines import enrol_in, find_in, move_in
+    from pachon.store.machines import enrol_in, move_in
 
     def work(connection: Connection) -> None:
-        enrol_in(connection, wanted.serial, site=wanted.site, bmc_tls_sha256=seen.tls_sha256)
-        record = find_in(connection, wanted.serial)
-        if record is not None and record.state is MachineState.ENROLLED:
+        state = enrol_in(connection, wanted.serial, site=wanted.site, bmc_tls_sha256=seen.tls_sha256)
+        if state is MachineState.ENROLLED:
             move_in(connection, wanted.serial, MachineState.INSPECTED)
 
     await context.journal.write(work)

@@ -1,6 +1,6 @@
 """The storage stack: the volumes of a site."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pulumi
 
@@ -13,8 +13,8 @@ Document = StackDocument
 """Type of the one output, which is it as JSON text."""
 
 
-def program(facility: Facility, site: str, images: Mapping[str, ImageFacts]) -> None:
-    """Declare the stack; ``images`` by flavour."""
+def program(facility: Facility, site: str, images: Mapping[str, ImageFacts], imports: Collection[str] = ()) -> None:
+    """Declare the stack; ``images`` by flavour, ``imports``: what is taken over from the world instead of made."""
     resources = inputs_of(facility, site, images)["storage"]
-    layer = Storage(LayerArgs(facility=facility.name, site=site, resources=resources))
+    layer = Storage(LayerArgs(facility=facility.name, site=site, resources=resources, imports=imports))
     pulumi.export(DOCUMENT, layer.document)

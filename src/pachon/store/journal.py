@@ -1,7 +1,7 @@
 """Intent before effect, receipt after: what was begun, under which run and token, and how it ended.
 
-Writers hand their entries to one thread, which commits all that wait in one transaction: two hundred resources at
-once cost a handful of disk flushes.
+Writers hand their entries to one thread, which commits all that wait in one transaction, and waits for a moment while
+more come in: thousands of resources at once cost some dozens of disk flushes.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from pachon.store.database import Store
@@ -23,6 +23,24 @@ from pachon.store.tables import steps
 Verb = Literal["create", "update", "delete"]
 Outcome = Literal["done", "failed"]
 T = TypeVar("T")
+
+GATHERING_SECONDS = 0.003
+"""How long the thread waits for one more entry before it commits."""
+GATHERED_AT_MOST = 500
+
+_INTEND = insert(steps)
+_FINISH = update(steps).where(steps.c.id == bindparam("step"))
+_MADE = (
+    select(steps.c.id)
+    .where(
+        steps.c.address == bindparam("address"),
+        steps.c.generation == bindparam("generation"),
+        steps.c.verb == "create",
+        steps.c.outcome == "done",
+    )
+    .limit(1)
+)
+"""Statements are made once: to make one costs as much as to execute it."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +89,18 @@ class Journal:
         }
 
         def work(connection: Connection) -> int:
-            key = connection.execute(insert(steps), values).inserted_primary_key
+            key = connection.execute(_INTEND, values).inserted_primary_key
             return int(key[0]) if key is not None else 0
 
         return await self.write(work)
 
     async def finish(self, step: int, outcome: Outcome, message: str = "") -> None:
         """Put the end of a step on disk."""
-        values = {"ended_at": datetime.now(UTC), "outcome": outcome, "message": message.replace("\0", "�")}
+        told = message.replace("\0", "�")
+        values = {"step": step, "ended_at": datetime.now(UTC), "outcome": outcome, "message": told}
 
         def work(connection: Connection) -> None:
-            connection.execute(update(steps).where(steps.c.id == step), values)
+            connection.execute(_FINISH, values)
 
         await self.write(work)
 
@@ -102,8 +121,8 @@ class Journal:
         while not last:
             batch = [self._waiting.get()]
             with contextlib.suppress(queue.Empty):
-                while True:
-                    batch.append(self._waiting.get_nowait())
+                while batch[-1] is not None and len(batch) < GATHERED_AT_MOST:
+                    batch.append(self._waiting.get(timeout=GATHERING_SECONDS))
             last = None in batch
             self._commit([job for job in batch if job is not None])
 
@@ -147,13 +166,7 @@ class _Job:
 
 def made_in(connection: Connection, address: str, generation: str) -> bool:
     """Whether a create of exactly this generation ever ended well."""
-    query = select(steps.c.id).where(
-        steps.c.address == address,
-        steps.c.generation == generation,
-        steps.c.verb == "create",
-        steps.c.outcome == "done",
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    return connection.execute(_MADE, {"address": address, "generation": generation}).first() is not None
 
 
 def standing(store: Store, site: str) -> list[Entry]:

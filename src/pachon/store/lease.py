@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection, Row
 
 from pachon.errors import LeaseHeldError, PachonError, RefusedError, TemporaryError
@@ -21,6 +21,7 @@ from pachon.processes.holder import Holder, is_visible, proven_dead, this_proces
 from pachon.store.database import Store, aware
 from pachon.store.tables import leases, runs
 
+_HOLDING = select(leases.c.fencing_token, leases.c.released_at).where(leases.c.site == bindparam("site"))
 TOKENS_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 LIFETIME = timedelta(minutes=2)
 """How long a lease outlives its last heartbeat, for controllers that cannot look at the holder's processes."""
@@ -174,9 +175,7 @@ def require(connection: Connection, site: str, fencing_token: int) -> None:
     Raises:
         RefusedError: a later writer has taken over.
     """
-    row = connection.execute(
-        select(leases.c.fencing_token, leases.c.released_at).where(leases.c.site == site)
-    ).one_or_none()
+    row = connection.execute(_HOLDING, {"site": site}).one_or_none()
     if row is None or row.fencing_token != fencing_token or row.released_at is not None:
         raise RefusedError(
             f"run with fencing token {fencing_token} no longer holds the lease of site {site}",

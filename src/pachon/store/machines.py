@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection, Row
 
 from pachon.errors import RefusedError
@@ -15,6 +15,9 @@ from pachon.model.lifecycle import TRANSITIONS, MachineEvent, MachineState, afte
 from pachon.store.database import Store, aware
 from pachon.store.tables import machines
 
+_FIND = select(machines).where(machines.c.serial == bindparam("serial"))
+_CHANGE = update(machines).where(machines.c.serial == bindparam("machine"))
+"""Made once: to make a statement costs as much as to execute it."""
 _BY_HAND = frozenset({MachineEvent.FAIL, MachineEvent.QUARANTINE, MachineEvent.RELEASE, MachineEvent.RETIRE})
 
 
@@ -70,12 +73,12 @@ def _record(row: Row[tuple[object, ...]]) -> MachineRecord:
 
 def find_in(connection: Connection, serial: str) -> MachineRecord | None:
     """The record of that machine, if it was ever enrolled."""
-    row = connection.execute(select(machines).where(machines.c.serial == serial)).one_or_none()
+    row = connection.execute(_FIND, {"serial": serial}).one_or_none()
     return None if row is None else _record(row)
 
 
-def enrol_in(connection: Connection, serial: str, *, site: str, bmc_tls_sha256: str) -> None:
-    """Pin the machine's BMC to that certificate, at the first meeting; no-op at later ones with the same.
+def enrol_in(connection: Connection, serial: str, *, site: str, bmc_tls_sha256: str) -> MachineState:
+    """State of the machine, whose BMC is now pinned to that certificate; at later meetings it has to be the same.
 
     Raises:
         RefusedError: it is pinned to another certificate.
@@ -92,9 +95,9 @@ def enrol_in(connection: Connection, serial: str, *, site: str, bmc_tls_sha256: 
             "reason": "",
             "since": datetime.now(UTC),
         }
-        connection.execute(insert(machines).values(**values))
+        connection.execute(insert(machines), values)
     elif not known.bmc_tls_sha256:
-        connection.execute(update(machines).where(machines.c.serial == serial).values(bmc_tls_sha256=bmc_tls_sha256))
+        connection.execute(_CHANGE, {"machine": serial, "bmc_tls_sha256": bmc_tls_sha256})
     elif known.bmc_tls_sha256 != bmc_tls_sha256:
         raise RefusedError(
             f"machine {serial}: its BMC shows the certificate {bmc_tls_sha256[:16]}…, "
@@ -102,6 +105,7 @@ def enrol_in(connection: Connection, serial: str, *, site: str, bmc_tls_sha256: 
             cure=f"if the BMC or its certificate was replaced: 'pachon machine forget {serial} --yes'; "
             "if not, someone stands between",
         )
+    return MachineState.ENROLLED if known is None else known.state
 
 
 def move_in(
@@ -126,9 +130,10 @@ def move_in(
     for event in chain:
         state = after(state, event)
     values: dict[str, object] = {"state": state.value, "reason": reason, "address": address, "generation": generation}
+    values["machine"] = serial
     if state is not known.state:
         values["since"] = datetime.now(UTC)
-    connection.execute(update(machines).where(machines.c.serial == serial).values(**values))
+    connection.execute(_CHANGE, values)
 
 
 def machine(store: Store, serial: str) -> MachineRecord | None:

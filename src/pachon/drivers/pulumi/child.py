@@ -41,7 +41,7 @@ class Request(Frozen):
     project: str
     stack: str
     program: str
-    """Module whose ``program(facility, site, images)`` declares the stack."""
+    """Module whose ``program(facility, site, images, imports)`` declares the stack."""
     arguments: str
     """File with facility, site and images."""
     pulumi: str
@@ -199,12 +199,12 @@ def _stack(request: Request) -> Any:
     module = importlib.import_module(request.program)
 
     def program() -> None:
-        module.program(facility, arguments["site"], images)
+        module.program(facility, arguments["site"], images, request.imports)
 
     workspace = LocalWorkspace(
         work_dir=request.work,
         pulumi_home=request.home,
-        program=program if not request.imports else _importing(program, request.imports),
+        program=program,
         secrets_provider="passphrase",
         project_settings=ProjectSettings(name=request.project, runtime="python"),
         pulumi_command=Command(request.pulumi),
@@ -243,26 +243,6 @@ def _silence_debug_log() -> None:
         return
 
     pulumi.log.debug = silent
-
-
-def _importing(program: Callable[[], None], addresses: tuple[str, ...]) -> Callable[[], None]:
-    """The program with each of these resources imported by its address instead of created.
-
-    (``pulumi import`` wants a language host to write code with, even where no code is wanted.)
-    """
-    import pulumi
-
-    def imported(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-        if args.name not in addresses or args.type_.startswith("pachon:components:"):
-            return None
-        opts = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(import_=args.name))
-        return pulumi.ResourceTransformationResult(props=args.props, opts=opts)
-
-    def whole() -> None:
-        pulumi.runtime.register_stack_transformation(imported)
-        program()
-
-    return whole
 
 
 def _exported(deployment: Any) -> tuple[Exported, ...]:
