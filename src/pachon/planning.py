@@ -202,6 +202,10 @@ def facts(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> list[Fac
         value = kept[address].inputs_digest if address in kept else ""
         told.append(Fact(address=address, kind="stack", value=value))
     told += [Fact(address=each.address, kind="seen", value=each.condition) for each in found.seen.values()]
+    secrets = {} if seen.hosts is None else seen.hosts.digests_of_secrets()
+    told += [
+        Fact(address=f"{site}/secret/{name}", kind="secret", value=value) for name, value in secrets.items() if value
+    ]
     by_host: dict[str, dict[str, str]] = {}
     for address, receipt in kept.items():
         host, is_role, role = address.partition("/role/")
@@ -232,11 +236,12 @@ def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[li
     deferred: list[DeferredRoles] = []
     for host in site.active_hosts:
         address = hosts.address(host.name)
-        roles = tuple(f"{address}/role/{role}" for role in hosts.roles_of(host))
+        roles = [(f"{address}/role/{role}", role) for role in hosts.roles_of(host)]
         if address in new:
-            deferred.append(DeferredRoles(site=site.name, host=address, addresses=roles))
+            given = {role: pending[role].given if role in pending else hosts.given(host, name) for role, name in roles}
+            deferred.append(DeferredRoles(site=site.name, host=address, given=given))
             continue
-        for role in roles:
+        for role, _ in roles:
             work = pending.get(role)
             actions.append(
                 Action(
@@ -246,6 +251,7 @@ def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[li
                     address=role,
                     verb="none" if work is None else work.verb,
                     after="" if work is None else work.digest,
+                    given="" if work is None else work.given,
                     reason="" if work is None else work.reason,
                 )
             )

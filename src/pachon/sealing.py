@@ -52,7 +52,8 @@ async def settle(
     basis = await asyncio.to_thread(basis_of, facility, code, images)
     if approved is not None and not _was_begun(approved, seen, state):
         known = [fact for each in seen for fact in facts(each)]
-        refuse_moved(moved(approved, basis, {each.site.name: parent(each) for each in seen}, known))
+        parents = {each.site.name: parent(each) for each in seen}
+        refuse_moved(moved(approved, basis, parents, known, given=_given(seen)))
         return approved, [_held(each, approved) for each in seen]
     if approved is not None:
         refuse_moved(moved(approved, basis, {}, ()))
@@ -96,6 +97,12 @@ def _was_begun(plan: Plan, seen: Sequence[Seen], state: Path) -> bool:
     newest = {each.site.name: parent(each) for each in seen}
     touched = {site: run for site, run in newest.items() if run != plan.parents.get(site, "")}
     return bool(touched) and set(touched.values()) <= begun
+
+
+def _given(seen: Iterable[Seen]) -> dict[str, str]:
+    """What pending roles would be played with, by address."""
+    works = (work for each in seen for pending in each.look.pending.values() for work in pending)
+    return {work.address: work.given for work in works}
 
 
 def _bind(seen: Iterable[Seen], plan: Plan) -> None:

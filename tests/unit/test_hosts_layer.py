@@ -235,10 +235,26 @@ def test_no_secret_is_among_what_ansible_is_told(layer: SiteHosts, plays: FakePl
 
 
 def test_a_host_that_needs_more_than_the_approved_plan_holds_is_left_alone(layer: SiteHosts, plays: FakePlays) -> None:
-    held = {f"one/host/{STORAGE}/role/{role}" for role in hostvars.ROLES}
-    layer.bound = frozenset(held)
+    layer.bound = {work.address: work.given for work in layer.pending([STORAGE])[STORAGE]}
     (trouble,) = play(layer, STORAGE, ADMIN)
     assert trouble.address == f"one/host/{ADMIN}"
     assert "which the plan does not hold" in trouble.error
     assert layer.refused == {f"one/host/{ADMIN}"}
     assert {host for book in plays.books for part in book.parts for host in part.hosts} == {STORAGE}
+
+
+@pytest.mark.parametrize("changed", ["text", "arguments"])
+def test_a_role_that_is_not_what_was_planned_any_more_is_not_played(
+    changed: str, layer: SiteHosts, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = layer.pending([STORAGE])[STORAGE]
+    role = works[0].role
+    layer.bound = {work.address: work.given for work in works}
+    if changed == "text":
+        edited = {**role_trees(), role: "another"}
+        monkeypatch.setattr(layer_of_hosts, "trees_now", lambda: edited)  # as if edited while the plan is carried out
+    else:
+        layer.bound[works[0].address] = "of other arguments"
+    (trouble,) = play(layer, STORAGE)
+    assert trouble.error == f"{role} would be played with another text or other arguments than were planned"
+    assert layer.refused == {f"one/host/{STORAGE}"} and not plays.books

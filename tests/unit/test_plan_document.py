@@ -77,6 +77,10 @@ def engine_says(made: Standing, wanted: Standing) -> list[Action]:
     return told
 
 
+GIVEN = "0123456789abcdef"
+"""What every role here is played with."""
+
+
 def roles_say(
     whole: Facility, played: Mapping[str, str], new: Iterable[str]
 ) -> tuple[list[Action], list[DeferredRoles]]:
@@ -85,11 +89,14 @@ def roles_say(
     for host in whole.sites[0].active_hosts:
         addresses = [f"base/host/{host.name}/role/{role}" for role in ROLES]
         if f"base/host/{host.name}" in new:
-            deferred.append(DeferredRoles(site="base", host=f"base/host/{host.name}", addresses=tuple(addresses)))
+            given = dict.fromkeys(addresses, GIVEN)
+            deferred.append(DeferredRoles(site="base", host=f"base/host/{host.name}", given=given))
             continue
         for address in addresses:
             verb: Verb = "none" if played.get(address) == str(host.groups) else "update"
-            actions.append(Action(site="base", layer="hosts", stack="hosts", address=address, verb=verb, reason="r"))
+            actions.append(
+                Action(site="base", layer="hosts", stack="hosts", address=address, verb=verb, given=GIVEN, reason="r")
+            )
     return actions, deferred
 
 
@@ -259,6 +266,36 @@ def test_each_thing_that_has_moved_is_named() -> None:
         "the last run at base (then run-1, now run-2)",
         f"{BATCH}001: what is seen there (then as wanted, now nothing)",
     ]
+
+
+def test_a_role_with_another_text_or_other_arguments_is_not_what_was_planned() -> None:
+    whole = facility()
+    role, deferred = f"{BATCH}001/role/{ROLES[0]}", plan(whole, {}, played={})
+    standing = plan(whole, inputs(whole), played={})
+    assert role in {address for envelope in deferred.envelopes for address in envelope.addresses}
+    for made in (standing, deferred):
+        basis = Basis(definition=made.definition, code=made.code)
+        assert moved(made, basis, {"base": ""}, made.facts, given={role: GIVEN, "base/host/x/role/y": "new"}) == []
+        told = moved(made, basis, {"base": ""}, made.facts, given={role: "fedcba9876543210"})
+        assert told == [f"{role}: its text or its arguments"]
+        other = [wave.model_copy(update={"actions": tuple(map(_given_else, wave.actions))}) for wave in standing.waves]
+        child = standing.model_copy(update={"waves": tuple(other)})
+        assert outside(standing, made) == []
+        assert f"{role} (update)" in outside(child, made)
+
+
+def _given_else(action: Action) -> Action:
+    return action.model_copy(update={"given": "fedcba9876543210"})
+
+
+def test_a_secret_that_was_made_since_moves_nothing_and_one_that_was_changed_does() -> None:
+    kept = Fact(address="base/secret/slurm", kind="secret", value="1")
+    made = plan(facility(), {}, facts=(kept,))
+    basis = Basis(definition=made.definition, code=made.code)
+    new = Fact(address="base/secret/munge", kind="secret", value="2")
+    assert moved(made, basis, {"base": ""}, [kept, new]) == []
+    told = moved(made, basis, {"base": ""}, [kept.model_copy(update={"value": "3"})])
+    assert told == ["base/secret/slurm: the secret"]
 
 
 def test_a_plan_made_without_a_look_relies_on_none() -> None:

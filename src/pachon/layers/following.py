@@ -33,6 +33,9 @@ class RoleWork:
     reason: str
     """For people."""
     digest: str
+    """Of all that decides what it leaves: what a receipt of it will hold."""
+    given: str
+    """Digest of what it is played with, its text and its arguments: what a plan of it holds."""
     settle: bool
     """Whether handlers have to run though no task changes anything: an earlier play left them, or they mend."""
     whole: bool = False

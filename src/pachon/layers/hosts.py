@@ -27,7 +27,7 @@ from pachon.layers import served
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
 from pachon.layers.recording import Probes, Told, record
 from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
-from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
+from pachon.layers.role_trees import has_host_part, has_image_part, role_trees, trees_now
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
 from pachon.model.manifest import STRANGER, Difference, Manifest
@@ -41,6 +41,8 @@ __all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
 SETTLE = "settle"
 """Tag of the tasks that have handlers run which an interrupted play left; each is a task less where none did."""
+GIVEN_DIGITS = 16
+"""A first plan of two thousand hosts holds twenty thousand of these digests."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class SiteHosts:
     progress: Progress = silent
     played: dict[str, Literal["create", "update"]] = field(default_factory=dict)
     """Verb of each role that was played well, by address."""
-    bound: frozenset[str] | None = None
-    """Addresses of the roles that an approved plan holds; None: whatever is pending."""
+    bound: Mapping[str, str] | None = None
+    """What an approved plan holds: of each role, by address, what it is played with. None: whatever is pending."""
     refused: set[str] = field(default_factory=set)
     """Hosts that would have needed more than that."""
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
@@ -135,10 +137,10 @@ class SiteHosts:
         return _Kept(
             receipts=receipts_under(self.store, f"{self.site.name}/host/"),
             installations=ca.host_keys(self.state, self.site.name),
-            secrets=self._digests_of_secrets(),
+            secrets=self.digests_of_secrets(),
         )
 
-    def _digests_of_secrets(self) -> dict[str, str]:
+    def digests_of_secrets(self) -> dict[str, str]:
         """Keyed digest of each secret that hosts of the site read; of one that is yet to be made, none."""
         names = sorted(self._secrets())
         there = [name for name in names if secrets.path_of(self.state, name).exists()]
@@ -162,7 +164,8 @@ class SiteHosts:
 
     def _work(self, host: Host, role: str, kept: "_Kept") -> RoleWork | None:
         address = f"{self.address(host.name)}/role/{role}"
-        wanted, receipt = self._digest(host, role, kept), kept.receipts.get(address)
+        arguments = hostvars.of_role(self.facility, host, role)
+        wanted, receipt = self._digest(host, role, arguments, kept), kept.receipts.get(address)
         drift, before = self.sight.drift(self.site.name, host.name, role), manifest_of(receipt)
         reason = renewed = _reason(role, wanted, receipt, before)
         if not reason and drift:
@@ -177,6 +180,7 @@ class SiteHosts:
             verb="create" if receipt is None else "update",
             reason=reason,
             digest=wanted,
+            given=_given(role, arguments),
             settle=(receipt is not None and receipt.is_intent) or not tasks.isdisjoint(handlers_of(role)),
             whole=not tasks.isdisjoint(image_tasks_of(role)),
             drift=drift,
@@ -184,12 +188,16 @@ class SiteHosts:
             before=before,
         )
 
-    def _digest(self, host: Host, role: str, kept: "_Kept") -> str:
+    def given(self, host: Host, role: str) -> str:
+        """What a ``RoleWork`` of it would have, where the role may not be pending."""
+        return _given(role, hostvars.of_role(self.facility, host, role))
+
+    def _digest(self, host: Host, role: str, arguments: hostvars.Arguments, kept: "_Kept") -> str:
         """Digest of all that decides what the role leaves on the host."""
         return digest(
             {
                 "role": role_trees()[role],
-                "arguments": hostvars.of_role(self.facility, host, role),
+                "arguments": arguments,
                 "host": self.generations.get(host.name, ""),
                 "installation": kept.installations.get(host.machine, ()),
                 "secrets": [kept.secrets[name] for name in sorted(hostvars.secrets_of(self.facility, host, role))],
@@ -267,10 +275,22 @@ class SiteHosts:
         """Hosts that need more than the approved plan holds: nothing is played there."""
         if self.bound is None:
             return {}
-        found = {}
+        found, now, known = {}, trees_now(), role_trees()
         for name, works in todo.items():
-            if strange := [work for work in works if work.address not in self.bound]:
-                said = f"{', '.join(work.role for work in strange)} would be played, which the plan does not hold"
+            strange = [work.role for work in works if work.address not in self.bound]
+            other = [
+                work.role
+                for work in works
+                if work.role not in strange
+                and (self.bound[work.address] != work.given or now.get(work.role) != known[work.role])
+            ]
+            told = [f"{', '.join(strange)} would be played, which the plan does not hold"] if strange else []
+            if other:
+                told.append(
+                    f"{', '.join(other)} would be played with another text or other arguments than were planned"
+                )
+            if told:
+                said = "; ".join(told)
                 cure = "look at what changed, and approve a new plan: 'pachon plan --out FILE'"
                 found[self.address(name)] = Trouble(address=self.address(name), error=said, cure=cure)
         return found
@@ -351,6 +371,10 @@ class _Kept:
     """By serial, the host keys that were made when the machine was last deployed: a new installation has others."""
     secrets: Mapping[str, str]
     """Digests by name."""
+
+
+def _given(role: str, arguments: hostvars.Arguments) -> str:
+    return digest([role_trees()[role], arguments])[:GIVEN_DIGITS]
 
 
 def _reason(role: str, wanted: str, kept: Receipt | None, manifest: Manifest | None) -> str:

@@ -16,6 +16,11 @@ PLUGINS = ("action", "lookup")
 @lru_cache(maxsize=4)
 def role_trees(playbooks: Path = PLAYBOOKS) -> Mapping[str, str]:
     """Digest by role, for all roles that have a folder. Read once in the life of a process."""
+    return trees_now(playbooks)
+
+
+def trees_now(playbooks: Path = PLAYBOOKS) -> Mapping[str, str]:
+    """The same, read again."""
     plugins = {path.stem: path for kind in PLUGINS for path in (playbooks / "plugins" / kind).glob("*.py")}
     return {
         folder.name: _tree(folder, plugins) for folder in sorted((playbooks / "roles").iterdir()) if folder.is_dir()

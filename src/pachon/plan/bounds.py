@@ -11,29 +11,33 @@ def outside(child: Plan, parent: Plan) -> list[str]:
     allowed: dict[str, list[Action]] = {}
     for action in parent.actions:
         allowed.setdefault(action.address, []).append(action)
-    deferred = {address for envelope in parent.envelopes for address in envelope.addresses}
+    deferred = deferred_in(parent)
     told = [
         f"{action.address} ({action.verb})"
         for action in child.actions
         if action.verb != "unknown"
-        and not (action.layer == "hosts" and action.address in deferred)
+        and not (action.layer == "hosts" and deferred.get(action.address) == action.given)
         and not any(_covers(known, action) for known in allowed.get(action.address, ()))
     ]
-    roles = deferred | {action.address for action in parent.actions if action.layer == "hosts"}
+    roles = roles_of(parent)
     told += [
         f"{address} (in an envelope)"
         for envelope in child.envelopes
         for address in envelope.addresses
-        if address not in roles
+        if roles.get(address) != envelope.given[address]
     ]
     known = {each.address for each in parent.protections}
     return told + [f"{each.address} (loses {each.loses})" for each in child.protections if each.address not in known]
 
 
-def roles_of(plan: Plan) -> frozenset[str]:
-    """Addresses of the roles that may be played under a plan."""
-    deferred = {address for envelope in plan.envelopes for address in envelope.addresses}
-    return frozenset(deferred | {action.address for action in plan.actions if action.layer == "hosts"})
+def roles_of(plan: Plan) -> dict[str, str]:
+    """What may be played under a plan: of each role, by address, the digest of what it is played with."""
+    return deferred_in(plan) | {action.address: action.given for action in plan.actions if action.layer == "hosts"}
+
+
+def deferred_in(plan: Plan) -> dict[str, str]:
+    """The same, of what is in envelopes."""
+    return {address: given for envelope in plan.envelopes for address, given in envelope.given.items()}
 
 
 def refuse_outside(child: Plan, parent: Plan, *, kept: str) -> None:
@@ -54,7 +58,7 @@ def refuse_outside(child: Plan, parent: Plan, *, kept: str) -> None:
 def _covers(known: Action, action: Action) -> bool:
     """Whether an approved action allows this one: the same end, by no more destruction."""
     if action.layer == "hosts":
-        return True
+        return known.given == action.given
     match action.verb:
         case "delete":
             return (known.verb == "delete" and known.after == action.after) or (

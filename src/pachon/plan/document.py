@@ -47,6 +47,8 @@ class Action(Frozen):
     """Generation that stands, as far as the engine knows."""
     after: str = ""
     """Generation that is to be made (or removed, where it is a delete)."""
+    given: str = ""
+    """Of a role: digest of what it is played with, its text and its arguments; with anything else it is not played."""
     differences: tuple[Difference, ...] = ()
     """Inputs that change, where it is an update or a replacement."""
     needs: tuple[str, ...] = ()
@@ -79,6 +81,8 @@ class Envelope(Frozen):
     """Addresses whose actions have to be done first."""
     addresses: tuple[str, ...]
     """Of the roles that may be played."""
+    given: dict[str, str]
+    """By address, digest of what the role is played with."""
     verbs: tuple[Verb, ...]
     """What may be done at them."""
     risk: Risk
@@ -101,8 +105,8 @@ class Fact(Frozen):
 
     address: str
     """What it is about."""
-    kind: Literal["journal", "roles", "seen", "stack"]
-    """What was made; receipts of a host's roles; a resource as it was seen; receipt of a stack."""
+    kind: Literal["journal", "roles", "secret", "seen", "stack"]
+    """What was made; receipts of a host's roles; a secret by a keyed digest; a resource as seen; receipt of a stack."""
     value: str
     """A digest, or what was seen in a few words."""
 

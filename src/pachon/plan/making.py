@@ -30,7 +30,8 @@ class DeferredRoles(Frozen):
     site: str
     host: str
     """Address of the host."""
-    addresses: tuple[str, ...]
+    given: dict[str, str]
+    """Of each role, by address, digest of what it is played with."""
 
 
 class Findings(Frozen):
@@ -138,13 +139,14 @@ def _envelope(deferred: DeferredRoles, pending: set[str], ground: Ground) -> Env
             ground,
             {},
         )[0]
-        for address in deferred.addresses
+        for address in deferred.given
     ]
     return Envelope(
         site=deferred.site,
         host=deferred.host,
         waits_for=tuple(address for address in waits if address in pending),
-        addresses=tuple(sorted(deferred.addresses)),
+        addresses=tuple(sorted(deferred.given)),
+        given=dict(sorted(deferred.given.items())),
         verbs=verbs,
         risk=max(risks, key=RISKS.index, default="low"),
         reason="what a new installation needs played is known only once it is there",

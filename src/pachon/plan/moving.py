@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from pachon.errors import RefusedError
+from pachon.plan.bounds import roles_of
 from pachon.plan.document import Fact, Plan
 from pachon.plan.making import Basis
 
@@ -10,15 +11,24 @@ SHOWN = 8
 KINDS = {
     "journal": "what was made there",
     "roles": "the receipts of its roles",
+    "secret": "the secret",
     "seen": "what is seen there",
     "stack": "the receipt of the stack",
 }
 
 
-def moved(plan: Plan, basis: Basis, parents: Mapping[str, str], facts: Iterable[Fact]) -> list[str]:
+def moved(
+    plan: Plan,
+    basis: Basis,
+    parents: Mapping[str, str],
+    facts: Iterable[Fact],
+    *,
+    given: Mapping[str, str] | None = None,
+) -> list[str]:
     """What the plan relies on and is not so any more, each in words.
 
-    ``parents`` are the newest runs, by site, of the sites that count. A fact that is told by one side only counts too.
+    ``parents`` are the newest runs, by site, of the sites that count. A fact that is told by one side only counts too,
+    but for a secret that was made since. ``given``: what roles would be played with now, by address.
     """
     now = {(fact.address, fact.kind): fact.value for fact in facts}
     then = {(fact.address, fact.kind): fact.value for fact in plan.facts if fact.address.split("/")[0] in parents}
@@ -34,9 +44,17 @@ def moved(plan: Plan, basis: Basis, parents: Mapping[str, str], facts: Iterable[
         if kind == "seen" and address.split("/")[0] not in looked:
             continue  # the plan was made without a look there, so it relies on none
         before, after = then.get((address, kind)), now.get((address, kind))
+        if kind == "secret" and before is None:
+            continue
         if before != after:
             shown = f" (then {before or 'nothing'}, now {after or 'nothing'})" if kind == "seen" else ""
             told.append(f"{address}: {KINDS[kind]}{shown}")
+    planned = roles_of(plan)
+    told += [
+        f"{address}: its text or its arguments"
+        for address, now_given in sorted((given or {}).items())
+        if planned.get(address, now_given) != now_given
+    ]
     return told
 
 
