@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from pachon.model.stamp import digest
@@ -27,11 +27,13 @@ def trees_now(playbooks: Path = PLAYBOOKS) -> Mapping[str, str]:
     }
 
 
+@cache
 def has_host_part(role: str, playbooks: Path = PLAYBOOKS) -> bool:
     """Whether the role says what is the host's own apart from what images bring."""
     return (playbooks / "roles" / role / "tasks" / "host.yml").is_file()
 
 
+@cache
 def has_image_part(role: str, playbooks: Path = PLAYBOOKS) -> bool:
     """Whether the role says what images bring apart from what is the host's own."""
     return (playbooks / "roles" / role / "tasks" / "image.yml").is_file()

@@ -247,6 +247,19 @@ class Site(Frozen):
         return {serial: tuple(cables) for serial, cables in found.items()}
 
     @cached_property
+    def pool_by_name(self) -> dict[str, StoragePool]:
+        """Storage pools by name."""
+        return {pool.name: pool for pool in self.storage_pools}
+
+    @cached_property
+    def pooled_disks(self) -> dict[HostName, frozenset[str]]:
+        """Names of the disks that storage pools use, by host."""
+        found: dict[HostName, set[str]] = {}
+        for pool in self.storage_pools:
+            found.setdefault(pool.host, set()).update(pool.disks)
+        return {host: frozenset(disks) for host, disks in found.items()}
+
+    @cached_property
     def active_hosts(self) -> tuple[Host, ...]:
         """Hosts that are to exist now."""
         return tuple(host for host in self.hosts if host.state is HostState.ACTIVE)

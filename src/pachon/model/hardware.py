@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from pachon.model.base import Frozen
-from pachon.model.facility import Disk, Facility, Host, Machine, Site, StoragePool, Volume
+from pachon.model.facility import Disk, Facility, Host, Machine, Site, Volume
 from pachon.model.interfaces import SWITCH_FLAVOUR, Use, interfaces_of, own_nic
 from pachon.model.stamp import digest, generation
 
@@ -81,7 +81,9 @@ def inputs_of(
             resources["network" if stack == "network" else "compute"] += [_machine(site, machine), made]
     resources["network"] += _networks(facility, site, switches, host_by_name)
     resources["storage"] += [
-        _volume(site, volume, host_by_name) for volume in site.volumes if _pool(site, volume.pool).host in host_by_name
+        _volume(site, volume, host_by_name)
+        for volume in site.volumes
+        if site.pool_by_name[volume.pool].host in host_by_name
     ]
     return resources
 
@@ -123,7 +125,7 @@ def _disk(disk: Disk) -> dict[str, Any]:
 
 def system_disk(site: Site, host: Host, machine: Machine) -> Disk:
     """The disk that takes the operating system: the first one that no storage pool of the host uses."""
-    pooled = {disk for pool in site.storage_pools if pool.host == host.name for disk in pool.disks}
+    pooled = site.pooled_disks.get(host.name, frozenset())
     return next((disk for disk in machine.disks if disk.name not in pooled), machine.disks[0])
 
 
@@ -181,7 +183,9 @@ def _networks(
     facility: Facility, site: Site, switches: list[Host], host_by_name: dict[str, ResourceInputs]
 ) -> list[ResourceInputs]:
     """The segments of enclaves that have ports on switches, and the management segment where boot NICs have."""
-    ports = switch_ports(facility, site)
+    ports: dict[tuple[str, str], list[str]] = {}
+    for (serial, port), on in switch_ports(facility, site).items():
+        ports.setdefault((serial, on), []).append(port)
     wanted: list[tuple[str, dict[str, Any]]] = [
         (segment.enclave, {"vni": segment.vni, "bridge": f"br{segment.vni}", "subnet": str(segment.subnet)})
         for segment in sorted(site.segments, key=lambda segment: segment.enclave)
@@ -194,7 +198,7 @@ def _networks(
                 "host": switch.name,
                 "management_address": host_by_name[switch.name].inputs["management_address"],
                 "generation": host_by_name[switch.name].generation,
-                "ports": sorted(port for (serial, port), on in ports.items() if (serial, on) == (switch.machine, name)),
+                "ports": sorted(ports.get((switch.machine, name), ())),
             }
             for switch in switches
         ]
@@ -241,12 +245,8 @@ def through_switches(facility: Facility, site: Site) -> bool:
     return MANAGEMENT in switch_ports(facility, site).values()
 
 
-def _pool(site: Site, name: str) -> StoragePool:
-    return next(pool for pool in site.storage_pools if pool.name == name)
-
-
 def _volume(site: Site, volume: Volume, host_by_name: dict[str, ResourceInputs]) -> ResourceInputs:
-    pool = _pool(site, volume.pool)
+    pool = site.pool_by_name[volume.pool]
     host = host_by_name[pool.host]
     machine = site.machine_by_serial[str(host.inputs["serial"])]
     disk_by_name = {disk.name: disk for disk in machine.disks}

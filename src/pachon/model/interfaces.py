@@ -48,7 +48,6 @@ def interfaces_of(facility: Facility, site: Site, host: Host) -> tuple[Interface
     further = {nic.name: nic.enclave for nic in host.nics}
     found: list[Interface] = []
     for nic in machine.nics:
-        whole = Interface(name=nic.name, mac=nic.mac, use=Use.UNUSED)
         if nic is machine.boot_nic:
             address = IPv4Interface((machine.management_address, site.management.prefixlen))
             whole = Interface(name=nic.name, mac=nic.mac, use=Use.MANAGEMENT, addresses=(address,))
@@ -71,6 +70,8 @@ def interfaces_of(facility: Facility, site: Site, host: Host) -> tuple[Interface
                 enclave=enclave,
                 addresses=_on_segment(site, host, enclave),
             )
+        else:
+            whole = Interface(name=nic.name, mac=nic.mac, use=Use.UNUSED)
         found.append(whole)
     return tuple(found)
 
