@@ -66,7 +66,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def asked(tree: Path, mode: str, **call: object) -> dict[str, Any]:
-    cache = str(tree / "var" / "probe" / "digests.json")
+    cache = str(tree / "var" / "probe" / "digests")
     return probe_program.main({"mode": mode, "root": str(tree), "key": KEY, "cache": cache, **call})
 
 
@@ -206,7 +206,7 @@ def test_digests_of_large_files_are_kept_until_the_file_changes(tree: Path, monk
     large.write_bytes(b"x" * (probe_program.CACHED_BYTES + 1))
     monkeypatch.setattr(probe_program, "SETTLED_NS", -1)
     made = record(tree, (subject("file", "/etc/large", "content"),))
-    cache = tree / "var/probe/digests.json"
+    cache = tree / "var/probe/digests"
     assert (cache.stat().st_mode & 0o777, cache.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     kept = cache.read_text()
     cache.write_text(kept.replace(made.subjects[0].values["content"], "what was kept"))

@@ -18,13 +18,12 @@ import asyncssh
 from infra.lab.twin import faults, programs
 from infra.lab.twin.disk import Disk
 from infra.lab.twin.machines import TwinHardware
+from pachon.drivers.sent_program import RUNNER, unpacked
 from pachon.errors import PachonError
 from pachon.model.facility import Serial
 
 log = logging.getLogger(__name__)
 
-RUNNERS = ("/usr/bin/python3 -I -", "sudo -n /usr/bin/python3 -I -")
-CALL = "CALL = "
 LOGIN_SECONDS = 10
 STDIN_BYTES = 4 << 20
 
@@ -83,43 +82,44 @@ class SshDoor:
                 options=options,
                 server_factory=lambda: _Login(disk, self._open.setdefault(serial, set())),
                 process_factory=lambda process: self._process(serial, process),
+                encoding=None,
             )
             await server.wait_closed()
         except (asyncssh.Error, OSError, ValueError) as error:
             log.debug("%s: ssh: %s", serial, error)
             connection.close()
 
-    async def _process(self, serial: Serial, process: asyncssh.SSHServerProcess[str]) -> None:
+    async def _process(self, serial: Serial, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = (process.command or "").strip()
         disk = self._hardware.system(serial)
         status = 127
         if disk is None:
             status = 255
-        elif command in RUNNERS:
+        elif command == RUNNER:
             status = await self._program(serial, disk, process)
         else:
             answer = _plain(command, disk)
             if answer is None:
-                process.stderr.write(f"the twin of {disk.host} has no operating system; it knows no {command!r}\n")
+                said = f"the twin of {disk.host} has no operating system; it knows no {command!r}\n"
+                process.stderr.write(said.encode())
             else:
-                process.stdout.write(answer)
+                process.stdout.write(answer.encode())
                 status = 0
         with contextlib.suppress(asyncssh.Error, OSError):
             process.exit(status)
 
-    async def _program(self, serial: Serial, disk: Disk, process: asyncssh.SSHServerProcess[str]) -> int:
-        text = await process.stdin.read()
-        lines = [line for line in text.splitlines() if line.startswith(CALL)]
+    async def _program(self, serial: Serial, disk: Disk, process: asyncssh.SSHServerProcess[bytes]) -> int:
+        sent = await process.stdin.read()
         machine = self._hardware.facts[serial].machine
         try:
-            call = json.loads(lines[-1].removeprefix(CALL))
+            call = unpacked(sent)
             # Between this read of the disk and the write nothing else runs: programs of a host come one by one.
             now, answer = programs.answer(self._hardware.system(serial) or disk, machine, call)
         except (IndexError, ValueError, KeyError, TypeError, programs.NotKnownError) as error:
-            process.stderr.write(f"the twin has no answer to this program: {error}\n")
+            process.stderr.write(f"the twin has no answer to this program: {error}\n".encode())
             return 1
         self._hardware.changed(serial, now)
-        process.stdout.write(json.dumps(answer) + "\n")
+        process.stdout.write(json.dumps(answer).encode() + b"\n")
         return 0
 
 

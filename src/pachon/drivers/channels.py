@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncssh
 
-from pachon.drivers.ssh import Credentials, Detours, Fleet, Host, connect
+from pachon.drivers.ssh import Credentials, Detours, Fleet, Host, Trust, connect
 from pachon.errors import PermanentError, TemporaryError
 
 PROGRAM = Path(__file__).with_name("resident_program.py")
@@ -130,14 +130,14 @@ class Channels(Fleet):
                     raise
         raise AssertionError("the second time it was not known")
 
-    async def _connected(self, address: str, *, port: int, alias: str, known_hosts: object) -> Host:
+    async def _connected(self, address: str, *, port: int, alias: str, trust: Trust) -> Host:
         return Channel(
             await connect(
                 address,
                 credentials=self._credentials,
                 port=port,
                 alias=alias,
-                known_hosts=known_hosts,
+                trust=trust,
                 keepalive=timedelta(),
             )
         )

@@ -19,7 +19,7 @@ from pachon.errors import PachonError, TemporaryError
 from pachon.model.manifest import Expected, Subject
 
 PROGRAM = Path(__file__).with_name("probe_program.py")
-CACHE = "/var/lib/pachon/probe/digests.json"
+CACHE = "/var/lib/pachon/probe/digests"
 """On the host, for root only."""
 ASIDE = "/var/lib/pachon/strangers"
 """Where strangers are put that lay in folders which are owned whole."""
@@ -50,12 +50,18 @@ class Probe:
         self, addresses: Mapping[str, str], expected: Mapping[str, Sequence[Expected]], *, limit: timedelta = LOOK
     ) -> dict[str, Seen | PachonError]:
         """What differs on each host, or why it could not be asked."""
-        wanted = ("kind", "name", "secret", "values", "allowed")
         calls = {
             host: {
                 "mode": "check",
                 "subjects": [
-                    {key: value for key, value in each.model_dump().items() if key in wanted} for each in all_
+                    {
+                        "kind": each.kind,
+                        "name": each.name,
+                        "secret": each.secret,
+                        "values": each.values,
+                        "allowed": each.allowed,
+                    }
+                    for each in all_
                 ],
             }
             for host, all_ in expected.items()

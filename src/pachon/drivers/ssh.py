@@ -6,7 +6,7 @@ word of it in any argument list.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +15,9 @@ from typing import Any, Protocol, Self
 
 import asyncssh
 
+from pachon.drivers.sent_program import RUNNER, packed
 from pachon.errors import PachonError, PermanentError, TemporaryError
 
-RUNNER = "sudo -n /usr/bin/python3 -I -"
-CALL_PREFIX = "CALL = "
 CONNECT_SECONDS = 5.0
 OPENING_SECONDS = 5.0
 """How much longer than its time limit a command may take, for its session to be opened."""
@@ -27,6 +26,8 @@ CONNECTING_AT_ONCE = 32
 RETRY_SECONDS = 0.3
 HOST_KEY_ALGORITHMS = ["ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519"]
 """The bare key is never believed; it is offered so that a host without a certificate gets the right complaint."""
+CIPHERS = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr"]
+"""The cheapest first, as our hosts have it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class Credentials:
         return cls(known_hosts=state / "known_hosts", key=keys / "automation", certificate=keys / "automation-cert.pub")
 
 
+@dataclass(frozen=True)
+class Trust:
+    """What credentials name, read; to be shared by many connections."""
+
+    known_hosts: asyncssh.SSHKnownHosts
+    keys: Sequence[asyncssh.SSHKeyPair]
+
+
 class Host:
     """An open connection to one host."""
 
@@ -63,7 +72,7 @@ class Host:
         """Whether it has not been closed by either side."""
         return not self._connection.is_closed()
 
-    async def run(self, command: str, *, stdin: str = "", timeout: timedelta = timedelta(minutes=1)) -> str:
+    async def run(self, command: str, *, stdin: str | bytes = "", timeout: timedelta = timedelta(minutes=1)) -> str:
         """What the command printed.
 
         Raises:
@@ -71,10 +80,11 @@ class Host:
             TemporaryError: it took too long, or the connection broke.
         """
         try:
-            given = {"input": stdin} if stdin else {"stdin": asyncssh.DEVNULL}
+            text = stdin.encode() if isinstance(stdin, str) else stdin
+            given: dict[str, Any] = {"input": text} if text else {"stdin": asyncssh.DEVNULL}
             # asyncssh counts from when the session is open, and a host that is cut off never opens it.
             async with asyncio.timeout(timeout.total_seconds() + OPENING_SECONDS):
-                done = await self._connection.run(command, timeout=timeout.total_seconds(), **given)
+                done = await self._connection.run(command, timeout=timeout.total_seconds(), encoding=None, **given)
         except (asyncssh.ProcessError, TimeoutError) as error:
             raise TemporaryError(
                 f"{command.split(maxsplit=1)[0]} on {self.name} did not end within {timeout.total_seconds():g} s",
@@ -94,7 +104,7 @@ class Host:
         self, program_text: str, call: Mapping[str, Any], *, timeout: timedelta = timedelta(minutes=5)
     ) -> dict[str, Any]:
         """As the function ``run_program``."""
-        told = await self.run(RUNNER, stdin=script(program_text, call), timeout=timeout)
+        told = await self.run(RUNNER, stdin=packed(program_text, call), timeout=timeout)
         lines = told.strip().splitlines()
         try:
             answer = json.loads(lines[-1])
@@ -121,7 +131,7 @@ async def connect(
     port: int = 22,
     alias: str = "",
     timeout: timedelta = timedelta(seconds=CONNECT_SECONDS),
-    known_hosts: object = None,
+    trust: Trust | None = None,
     keepalive: timedelta = timedelta(seconds=KEEPALIVE_SECONDS),
 ) -> Host:
     """A connection to the host at this address, whose certificate is for ``alias`` (default: the address).
@@ -130,15 +140,18 @@ async def connect(
         TemporaryError: nobody answers there (yet).
         PermanentError: its key is not trusted, or it does not let us in.
     """
+    trust = trust or read_trust(credentials)
     options = asyncssh.SSHClientConnectionOptions(
-        known_hosts=known_hosts or read_known_hosts(credentials),
+        known_hosts=trust.known_hosts,
         host_key_alias=alias or address,
         username=credentials.username,
-        client_keys=[(str(credentials.key), str(credentials.certificate))],
+        client_keys=trust.keys,
         agent_path=None,
         config=[],
         preferred_auth="publickey",
         server_host_key_algs=HOST_KEY_ALGORITHMS,
+        encryption_algs=CIPHERS,
+        compression_algs=["none"],
         keepalive_interval=keepalive.total_seconds(),
         connect_timeout=timeout.total_seconds(),
         login_timeout=timeout.total_seconds() * 2,
@@ -164,13 +177,20 @@ async def connect(
     return Host(connection, name=alias or address)
 
 
-def read_known_hosts(credentials: Credentials) -> asyncssh.SSHKnownHosts:
-    """The trust file, parsed; to be shared by many connections."""
+def read_trust(credentials: Credentials) -> Trust:
+    """Whom we believe, and our key with its certificate.
+
+    Raises:
+        PermanentError: a file is not there or is not what it should be.
+    """
     try:
-        return asyncssh.read_known_hosts(str(credentials.known_hosts))
+        return Trust(
+            known_hosts=asyncssh.read_known_hosts(str(credentials.known_hosts)),
+            keys=asyncssh.load_keypairs([(str(credentials.key), str(credentials.certificate))]),
+        )
     except (OSError, ValueError) as error:
         raise PermanentError(
-            f"cannot read {credentials.known_hosts}: {error}", cure="'pachon up' writes it anew"
+            f"cannot read {credentials.known_hosts} or {credentials.key}: {error}", cure="'pachon up' writes them anew"
         ) from error
 
 
@@ -222,19 +242,6 @@ async def run_program(
     return await host.run_program(program_text, call, timeout=timeout)
 
 
-def script(program_text: str, call: Mapping[str, Any]) -> str:
-    """The program followed by its call: a line ``CALL = <JSON>``, then what runs it."""
-    return (
-        f"{program_text.rstrip()}\n\n"
-        "true, false, null = True, False, None\n"
-        f"{CALL_PREFIX}{json.dumps(call, ensure_ascii=False, allow_nan=False)}\n"
-        "ANSWER = main(CALL)\n"
-        "if ANSWER is not None:\n"
-        "    import json, sys\n"
-        "    sys.stdout.write(json.dumps(ANSWER) + '\\n')\n"
-    )
-
-
 class Door(Protocol):
     """Where an address is really reached."""
 
@@ -266,7 +273,7 @@ class Fleet:
         self.detours = detours or {}
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
         self._open: dict[tuple[str, int], Host] = {}
-        self._known: tuple[int, asyncssh.SSHKnownHosts] | None = None
+        self._read: tuple[tuple[int, ...], Trust] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -305,9 +312,7 @@ class Fleet:
             if known is not None and known.is_open:
                 return known
             async with self._opening:
-                opened = await self._connected(
-                    where[0], port=where[1], alias=alias or address, known_hosts=self._trust()
-                )
+                opened = await self._connected(where[0], port=where[1], alias=alias or address, trust=self._trust())
             self._open[where] = opened
             return opened
 
@@ -315,8 +320,8 @@ class Fleet:
         """As the function of that name, over this fleet's connection."""
         return await _patiently(lambda: self.host(address, port=port, alias=alias), patience=patience)
 
-    async def _connected(self, address: str, *, port: int, alias: str, known_hosts: object) -> Host:
-        return await connect(address, credentials=self._credentials, port=port, alias=alias, known_hosts=known_hosts)
+    async def _connected(self, address: str, *, port: int, alias: str, trust: Trust) -> Host:
+        return await connect(address, credentials=self._credentials, port=port, alias=alias, trust=trust)
 
     async def run_program(
         self,
@@ -332,15 +337,16 @@ class Fleet:
         host = await self.host(address, port=port, alias=alias)
         return await host.run_program(program_text, call, timeout=timeout)
 
-    def _trust(self) -> asyncssh.SSHKnownHosts:
-        """The trust file, read again when it was replaced."""
+    def _trust(self) -> Trust:
+        """The files of trust, read again when one of them was replaced."""
+        own = self._credentials
         try:
-            changed = self._credentials.known_hosts.stat().st_mtime_ns
+            changed = tuple(path.stat().st_mtime_ns for path in (own.known_hosts, own.key, own.certificate))
         except OSError:
-            return read_known_hosts(self._credentials)
-        if self._known is None or self._known[0] != changed:
-            self._known = (changed, read_known_hosts(self._credentials))
-        return self._known[1]
+            return read_trust(own)
+        if self._read is None or self._read[0] != changed:
+            self._read = (changed, read_trust(own))
+        return self._read[1]
 
 
 def _text(output: object) -> str:

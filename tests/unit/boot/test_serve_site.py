@@ -16,6 +16,7 @@ from pachon import secrets
 from pachon.drivers import probe_program
 from pachon.drivers.probe import Probe
 from pachon.drivers.run_file import Endpoint
+from pachon.drivers.sent_program import RUNNER
 from pachon.drivers.ssh import Credentials
 from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
@@ -156,7 +157,7 @@ def test_what_is_seen_through_a_server_is_what_is_seen_cold(bench: "Bench", tmp_
                 1,
                 *(1 for _ in others),
             ]
-        assert all(server.commands[-1].endswith("-I -") for server in site.hosts.values()), "the last one was cold"
+        assert all(server.commands[-1] == RUNNER for server in site.hosts.values()), "the last one was cold"
 
     play(bench, tmp_path, script)
 

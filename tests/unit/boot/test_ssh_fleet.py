@@ -1,13 +1,14 @@
 """The SSH driver against real servers on loopback: whom it believes, what it runs, how it fails."""
 
 import asyncio
-import json
+import marshal
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import asyncssh
 import pytest
 
 from infra.boot import ca
-from pachon.drivers import ssh
+from pachon.drivers import sent_program, ssh
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PermanentError, TemporaryError
 
@@ -29,6 +30,12 @@ def main(call):
     return {"told": call, "argv": open(f"/proc/{os.getpid()}/cmdline").read()}
 """
 SOON = timedelta(seconds=60)
+
+
+class Weekday(StrEnum):
+    """A text that is not quite one."""
+
+    SATURDAY = "saturday"
 
 
 class Users(asyncssh.SSHServer):
@@ -46,7 +53,7 @@ class Users(asyncssh.SSHServer):
         return True
 
 
-async def run_for_real(process: asyncssh.SSHServerProcess[str]) -> None:
+async def run_for_real(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """What a host does, but without sudo."""
     command = (process.command or "").replace("sudo -n /usr/bin/python3", sys.executable)
     child = await asyncio.create_subprocess_shell(
@@ -54,13 +61,13 @@ async def run_for_real(process: asyncssh.SSHServerProcess[str]) -> None:
     )
     told = await process.stdin.read()
     try:
-        out, err = await child.communicate(told.encode())
+        out, err = await child.communicate(told)
     except asyncio.CancelledError:
         child.kill()
         await child.wait()
         raise
-    process.stdout.write(out.decode())
-    process.stderr.write(err.decode())
+    process.stdout.write(out)
+    process.stderr.write(err)
     process.exit(child.returncode or 0)
 
 
@@ -83,6 +90,7 @@ async def host(
         0,
         server_host_keys=[(str(key), str(folder / "hostkey-cert.pub")) if signed else str(key)],
         process_factory=run_for_real,
+        encoding=None,
     )
     try:
         yield server.get_port()
@@ -111,10 +119,26 @@ def test_a_program_runs_with_its_call_and_nothing_of_it_is_an_argument(bench: "B
     asyncio.run(work())
 
 
-def test_the_call_can_be_read_from_its_line() -> None:
-    call = {"on": True, "text": "x\ny", "none": None}
-    lines = [line for line in ssh.script(PROGRAM, call).splitlines() if line.startswith(ssh.CALL_PREFIX)]
-    assert [json.loads(line.removeprefix(ssh.CALL_PREFIX)) for line in lines] == [call]
+def test_a_program_runs_where_the_host_has_another_python(
+    bench: "Bench", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call: dict[str, Any] = {"on": True, "none": None, "text": "çé😀"}
+    made = sent_program._code(PROGRAM)
+    monkeypatch.setattr(sent_program, "_code", lambda text: (b"nobody's", b"no code", made[2]))
+
+    async def work() -> None:
+        async with host(bench, tmp_path) as port, Fleet(credentials(bench)) as fleet:
+            assert (await fleet.run_program("127.0.0.1", PROGRAM, call, port=port))["told"] == call
+
+    asyncio.run(work())
+
+
+def test_the_call_can_be_read_from_what_is_sent() -> None:
+    call = {"on": True, "text": "x\ny", "none": None, "kind": Weekday.SATURDAY}
+    assert sent_program.unpacked(sent_program.packed(PROGRAM, call)) == {**call, "kind": "saturday"}
+    for nonsense in (b"", marshal.dumps((1, 2)), marshal.dumps(5)):
+        with pytest.raises(ValueError, match="this is no program"):
+            sent_program.unpacked(nonsense)
 
 
 def test_a_program_that_fails_or_answers_no_json_is_an_error_with_what_it_said(bench: "Bench", tmp_path: Path) -> None:
