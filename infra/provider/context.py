@@ -5,9 +5,10 @@ import contextlib
 import json
 import os
 from collections import defaultdict
+from collections.abc import Awaitable
 from typing import Any
 
-from infra.provider.world import MachineAt, World
+from infra.provider.world import MachineAt, MachineSeen, World
 from pachon.drivers.run_file import Allowed, RunFile
 from pachon.errors import PachonError, RefusedError
 from pachon.progress import Event
@@ -22,6 +23,7 @@ class Context:
         self._racks: dict[tuple[str, str], asyncio.Semaphore] = {}
         self._hosts: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: dict[str, str] | None = None
+        self._glanced: dict[MachineAt, asyncio.Task[MachineSeen]] | None = None if run.fencing_token else {}
         self._files: dict[str, int] = {}
         """Descriptors of what is added to, by path."""
         self._store: Any = None
@@ -61,6 +63,18 @@ class Context:
     def host_lock(self, host: str) -> asyncio.Lock:
         """Lets one program at a time configure that host."""
         return self._hosts[host]
+
+    def glance(self) -> None:
+        """Ask each machine once from now on, for a look at what is there: a machine and its host are one BMC."""
+        self._glanced = {}
+
+    async def seen(self, machine: MachineAt) -> MachineSeen:
+        """The machine as it is; in a process that may not write, or after ``glance``, as it first was."""
+        if self._glanced is None:
+            return await self.world.inspect(machine)
+        if machine not in self._glanced:
+            self._glanced[machine] = asyncio.create_task(_of(self.world.inspect(machine)))
+        return await asyncio.shield(self._glanced[machine])
 
     def pin(self, serial: str, declared: str) -> str:
         """Fingerprint expected of the machine's BMC: the definition's, else the one seen at enrolment, else empty."""
@@ -125,6 +139,10 @@ class Context:
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files.clear()
+
+
+async def _of(seen: Awaitable[MachineSeen]) -> MachineSeen:
+    return await seen
 
 
 def _same_generation(allowed: Allowed, verb: str, generation: str) -> bool:

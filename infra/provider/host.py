@@ -134,7 +134,7 @@ class Hosts:
     async def read(self, context: Context, inputs: Properties) -> Found | None:
         """The host by the machine's asset tag; of another generation if that is what stands there."""
         wanted = HostInputs.model_validate(inputs)
-        seen = await context.world.inspect(machine_at(context, wanted))
+        seen = await context.seen(machine_at(context, wanted))
         tagged = parse_stamp(seen.asset_tag)
         if tagged is None or tagged.address != wanted.address:
             return None

@@ -182,6 +182,7 @@ def allowed_of(actions: Iterable[PlannedAction]) -> Iterable[Allowed]:
 
 async def observed(context: "Context", declared: Iterable[ResourceInputs]) -> Observations:
     """Each of these resources as it is."""
+    context.glance()
     found = await asyncio.gather(*(_look(context, resource) for resource in declared))
     return {observation.address: observation for observation in found}
 

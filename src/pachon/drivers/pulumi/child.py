@@ -20,12 +20,11 @@ from pydantic import Field
 
 from pachon.drivers.pulumi import locks
 from pachon.drivers.pulumi.answers import Exported, Failure, PlannedAction
-from pachon.drivers.pulumi.listening import Listener, address_of
+from pachon.drivers.pulumi.listening import Listener, exported
 from pachon.errors import PachonError, PermanentError, RefusedError
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility
 from pachon.model.hardware import ImageFacts
-from pachon.model.packing import unpack
 from pachon.processes import run_group
 
 Verb = Literal["preview", "up", "refresh", "destroy", "import", "export"]
@@ -125,7 +124,7 @@ def _perform(request: Request) -> Answer:
             _clear(request, stack)
         match request.verb:
             case "export":
-                return Answer(resources=_exported(stack.export_stack().deployment))
+                return Answer(resources=exported(stack.export_stack().deployment))
             case _:
                 _operation(request, stack)(on_event=listener, parallel=request.parallel)
     except ConcurrentUpdateError as error:
@@ -243,20 +242,6 @@ def _silence_debug_log() -> None:
         return
 
     pulumi.log.debug = silent
-
-
-def _exported(deployment: Any) -> tuple[Exported, ...]:
-    return tuple(
-        Exported(
-            urn=resource["urn"],
-            kind=resource["type"],
-            address=address_of(resource["urn"]),
-            generation=str(resource.get("inputs", {}).get("generation", "")),
-            inputs=unpack(resource.get("inputs", {})),
-        )
-        for resource in (deployment or {}).get("resources") or []
-        if resource["type"].startswith("pachon:") and not resource["type"].startswith("pachon:components:")
-    )
 
 
 def _tail(text: str) -> str:

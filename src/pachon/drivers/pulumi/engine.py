@@ -15,19 +15,21 @@ from typing import Any, Protocol
 
 from pachon import places
 from pachon.drivers import program
+from pachon.drivers.pulumi import locks
 from pachon.drivers.pulumi.answers import Exported, Failure, PlannedAction, StackResult
 from pachon.drivers.pulumi.child import Answer, Request, Verb
+from pachon.drivers.pulumi.following import follow
+from pachon.drivers.pulumi.listening import exported
 from pachon.drivers.run_file import VARIABLE, Allowed, Budgets, Declared, Endpoint, RunFile, SiteAccess
 from pachon.errors import PermanentError
 from pachon.model.facility import Facility
 from pachon.model.hardware import STACKS, ImageFacts, Kind, ResourceInputs, StackName, inputs_of
 from pachon.processes import run_group
-from pachon.progress import Event, Progress, silent
+from pachon.progress import Progress, silent
 
 BACKEND_VARIABLE = "PACHON_PULUMI_BACKEND"
 """Setting: any Pulumi backend's address instead of the file backend in the state folder (without a password)."""
 
-FOLLOW_SECONDS = 0.1
 LOGS_KEPT = 20
 """Of one stack; each run has its own."""
 LONGEST = timedelta(hours=12)
@@ -155,7 +157,10 @@ class Engine:
         return await self.export(stack)
 
     async def export(self, stack: Stack) -> list[Exported]:
-        """What the engine's state has of the stack."""
+        """What the engine's state has of the stack; a file backend's is read without starting the engine."""
+        kept = None if self.own_backend else locks.deployment(self.state / "pulumi", stack.project, stack.label)
+        if kept is not None:
+            return list(exported(kept))
         return list((await self._run("export", stack)).resources)
 
     async def _change(self, verb: Verb, stack: Stack, **further: Any) -> StackResult:
@@ -209,7 +214,7 @@ class Engine:
         request_path.write_text(request.model_dump_json())
         environment = self._environment(run_id, run_file)
         argv = [sys.executable, "-m", "pachon.drivers.pulumi", str(request_path)]
-        follower = asyncio.create_task(_follow(events, stack.name, self.progress))
+        follower = asyncio.create_task(follow(events, stack.name, self.progress))
         try:
             done = await program.run(argv, timeout=LONGEST, environment=environment, check=False)
         except BaseException:
@@ -373,28 +378,3 @@ def _result(answer: Answer, told: Sequence[Failure], seconds: float) -> StackRes
         said=answer.said,
         seconds=seconds,
     )
-
-
-async def _follow(path: Path, stage: str, progress: Progress) -> None:
-    """Hand on each event that is added to the file, until cancelled; then what is left of it.
-
-    All belong to the stack's stage: the provider knows families only, and a switch is a host of the network stack.
-    """
-    position = 0
-
-    def read() -> None:
-        nonlocal position
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            file.seek(position)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                position += len(line)
-                progress(Event(**{**json.loads(line), "stage": stage}))
-
-    try:
-        while True:
-            read()
-            await asyncio.sleep(FOLLOW_SECONDS)
-    finally:
-        read()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pachon.drivers.pulumi.answers import Change, Failure, PlannedAction, Verb
+from pachon.drivers.pulumi.answers import Change, Exported, Failure, PlannedAction, Verb
 from pachon.model.packing import unpack
 from pachon.model.stack_documents import DOCUMENT
 
@@ -187,6 +187,21 @@ def _is_ours(kind: str) -> bool:
 def address_of(urn: str) -> str:
     """Our address of the resource with that URN (its name)."""
     return urn.rpartition("::")[2]
+
+
+def exported(deployment: Mapping[str, Any] | None) -> tuple[Exported, ...]:
+    """Our resources in a deployment, as the engine writes it."""
+    return tuple(
+        Exported(
+            urn=resource["urn"],
+            kind=resource["type"],
+            address=address_of(resource["urn"]),
+            generation=str(resource.get("inputs", {}).get("generation", "")),
+            inputs=unpack(resource.get("inputs", {})),
+        )
+        for resource in (deployment or {}).get("resources") or []
+        if _is_ours(resource["type"])
+    )
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:

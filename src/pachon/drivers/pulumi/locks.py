@@ -52,11 +52,15 @@ def _is_pulumi(pid: int) -> bool:
         return False
 
 
-def pending(backend: Path, project: str, stack: str) -> int:
-    """How many operations the state calls pending."""
+def deployment(backend: Path, project: str, stack: str) -> dict[str, Any] | None:
+    """What a stack's state has, as the engine writes it; None where there is no such state."""
     try:
         document = json.loads(state_file(backend, project, stack).read_text())
     except (OSError, ValueError):
-        return 0
-    latest = document.get("checkpoint", {}).get("latest") or {}
-    return len(latest.get("pending_operations") or [])
+        return None
+    return dict(document.get("checkpoint", {}).get("latest") or {})
+
+
+def pending(backend: Path, project: str, stack: str) -> int:
+    """How many operations the state calls pending."""
+    return len((deployment(backend, project, stack) or {}).get("pending_operations") or [])
