@@ -105,6 +105,24 @@ def _kept(item: str, names: Collection[str]) -> str:
     return item if found else re.sub(r"\A.*\n", r"\g<0>    state: planned\n", item)
 
 
+def activate_pool(folder: Path, site: str, pool: str) -> None:
+    """Have the hosts of a planned pool of a copy of the lab, whose state is its last line."""
+    _set_pool(folder, site, pool, "    state: planned\n", "")
+
+
+def plan_pool(folder: Path, site: str, pool: str) -> None:
+    """Take that back."""
+    _set_pool(folder, site, pool, "", "    state: planned\n")
+
+
+def _set_pool(folder: Path, site: str, pool: str, was: str, becomes: str) -> None:
+    path = folder / "sites" / site / "site.yaml"
+    pattern = rf"(?m)^(  - name: {pool}\n(?:    (?!state:).*\n)*){was}(?!    )"
+    text, number = re.subn(pattern, rf"\g<1>{becomes}", path.read_text())
+    assert number == 1, f"{path} has no pool {pool} of that state"
+    path.write_text(text)
+
+
 def _append(path: Path, row: str) -> None:
     path.write_text(path.read_text() + row + "\n")
 

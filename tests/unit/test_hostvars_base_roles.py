@@ -123,6 +123,8 @@ def test_a_bastion_hands_on_to_every_host_but_itself_under_each_name() -> None:
     targets = told("base-bast01", "bastion")["bastion_targets"]
     assert {"base-bctl01", "base-bctl01.lab.pachon.test", address("base-bctl01"), "archive-bctl01"} <= set(targets)
     assert "base-bast01" not in targets
+    planned = [each.name for site in LAB.sites for each in site.hosts if each not in site.active_hosts]
+    assert planned and set(planned) <= set(targets), "a host that comes to stand would have all bastions played"
 
 
 def test_a_certificate_names_every_address_that_the_host_answers_on() -> None:
