@@ -15,6 +15,7 @@ from pachon.model.hardware import STACKS, ImageFacts, Kind
 from pachon.progress import Progress
 from pachon.store.database import Store
 from pachon.store.lease import Lease
+from pachon.store.receipts import versions_under
 
 CODE = tuple(places.CHECKOUT / folder for folder in ("infra/components", "infra/provider", "infra/boot", "stacks"))
 """Text that decides what a stack's inputs become in the world."""
@@ -71,12 +72,15 @@ def hardware_of(
 def hosts_of(
     hardware: SiteHardware, ground: Ground, *, state: Path, progress: Progress, lease: Lease | None = None
 ) -> SiteHosts | None:
-    """The hosts layer over a site's hardware; None on the twin, whose machines carry no operating systems."""
+    """The hosts layer over a site's hardware; None on the twin, whose machines carry no operating systems.
+
+    What was recorded of a twin's hosts can be looked at all the same.
+    """
     from infra.image import recipe
 
-    if ground.kind == "twin":
-        return None
     stack = hardware.stack_by_name["compute"]
+    if ground.kind == "twin" and (lease is not None or not versions_under(hardware.store, f"{stack.site}/host/")):
+        return None
     return SiteHosts(
         facility=stack.facility,
         site=stack.facility.site(stack.site),

@@ -1,13 +1,14 @@
 """Ways in which a twin machine misbehaves, settable while it runs (those of its BMC: ``infra.lab.bmc.faults``).
 
-They lie in ``<machines folder>/machine-faults.json`` and are read at each power-on and each login.
+They lie in ``<machines folder>/machine-faults.json`` and are looked up at each power-on, login and program.
 """
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from pachon.model.base import Frozen
 from pachon.model.facility import Serial
@@ -32,6 +33,8 @@ class MachineFaults(Frozen):
     """After its deploy nobody answers at its SSH port."""
     stranger_ssh: bool = False
     """Shows a host key that no CA has signed."""
+    drift: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """What somebody changed on it: by ``kind:name`` of a subject, aspects and their values (``is: absent``: gone)."""
 
 
 SOUND = MachineFaults()
@@ -45,10 +48,18 @@ def path(folder: Path) -> Path:
 
 def read(folder: Path) -> dict[Serial, MachineFaults]:
     """Faults by serial; empty where none are set."""
+    own = path(folder)
     try:
-        return _FILE.validate_json(path(folder).read_bytes())
+        told = own.stat()
+        return _read(own, told.st_ino, told.st_mtime_ns)
     except (FileNotFoundError, ValidationError):
         return {}
+
+
+@lru_cache(maxsize=4)
+def _read(own: Path, inode: int, changed: int) -> dict[Serial, MachineFaults]:
+    """The file that is a new one each time it is written."""
+    return _FILE.validate_json(own.read_bytes())
 
 
 def of(folder: Path, serial: Serial) -> MachineFaults:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from subprocess import Popen
@@ -76,16 +77,11 @@ def is_up(state: Path) -> bool:
 
 def endpoints(state: Path) -> dict[str, Endpoint]:
     """Where each BMC address and each management address is really reached; empty when the twin is not up."""
-    config = _config(state)
-    if config is None or not is_up(state):
+    path = config_path(state)
+    if _config(state) is None or not is_up(state):
         return {}
-    found: dict[str, Endpoint] = {}
-    for site in config.sites:
-        for machine in site.machines:
-            found[str(machine.bmc_address)] = Endpoint(host=str(loopback(machine.bmc_address)), port=site.bmc_port)
-            address = machine.management_address
-            found[str(address)] = Endpoint(host=str(loopback(address)), port=config.ssh_port)
-    return found
+    told = path.stat()
+    return dict(_doors(path, told.st_ino, told.st_mtime_ns))
 
 
 def boot_address(site: Site) -> IPv4Address:
@@ -185,10 +181,29 @@ def _down(facility: str, state: Path, progress: Progress) -> None:
 
 
 def _config(state: Path) -> TwinConfig | None:
+    path = config_path(state)
     try:
-        return TwinConfig.model_validate_json(config_path(state).read_bytes())
+        told = path.stat()
+        return _read(path, told.st_ino, told.st_mtime_ns)
     except (FileNotFoundError, ValidationError):
         return None
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, inode: int, changed: int) -> TwinConfig:
+    """The file that is a new one each time it is written."""
+    return TwinConfig.model_validate_json(path.read_bytes())
+
+
+@lru_cache(maxsize=4)
+def _doors(path: Path, inode: int, changed: int) -> Mapping[str, Endpoint]:
+    config, found = _read(path, inode, changed), dict[str, Endpoint]()
+    for site in config.sites:
+        for machine in site.machines:
+            found[str(machine.bmc_address)] = Endpoint(host=str(loopback(machine.bmc_address)), port=site.bmc_port)
+            address = machine.management_address
+            found[str(address)] = Endpoint(host=str(loopback(address)), port=config.ssh_port)
+    return found
 
 
 def _status(facility: str, state: Path) -> LabStatus:

@@ -39,6 +39,8 @@ class TwinHardware:
         self._folder = folder
         self._listeners: list[Callable[[Serial], None]] = []
         self._tasks: dict[Serial, asyncio.Task[None]] = {}
+        self._disks: dict[Serial, tuple[tuple[int, int], Disk]] = {}
+        """As they were read last, with what tells that they are other ones now."""
         self._told = {serial: read_told(folder, serial) for serial in self._facts}
 
     @property
@@ -83,7 +85,17 @@ class TwinHardware:
         told = self._told[serial]
         if not told.on or told.halted or told.source != BootSource.DISK.value:
             return None
-        return disk.load(self._folder, serial)
+        try:
+            file = disk.disk_path(self._folder, serial).stat()
+        except FileNotFoundError:
+            return None
+        known = self._disks.get(serial)
+        if known is None or known[0] != (file.st_ino, file.st_mtime_ns):
+            found = disk.load(self._folder, serial)
+            if found is None:
+                return None
+            self._disks[serial] = known = ((file.st_ino, file.st_mtime_ns), found)
+        return known[1]
 
     def changed(self, serial: Serial, now: Disk) -> None:
         """Write what a program did to the disk."""
@@ -140,11 +152,7 @@ class TwinHardware:
 
     def _tell(self, serial: Serial, **update: object) -> None:
         self._told[serial] = told = self._told[serial].model_copy(update=update)
-        path = _told_path(self._folder, serial)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(told.model_dump_json())
-        new.replace(path)
+        put_told(self._folder, serial, told)
 
     def _say(self, serial: Serial, text: str) -> None:
         path = console_path(self._folder, serial)
@@ -164,6 +172,15 @@ def read_told(folder: Path, serial: Serial) -> Told:
         return Told.model_validate_json(_told_path(folder, serial).read_bytes())
     except (FileNotFoundError, ValueError):
         return Told()
+
+
+def put_told(folder: Path, serial: Serial, told: Told) -> None:
+    """Keep what the machine is doing."""
+    path = _told_path(folder, serial)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(told.model_dump_json())
+    new.replace(path)
 
 
 def _told_path(folder: Path, serial: Serial) -> Path:

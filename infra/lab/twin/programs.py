@@ -6,7 +6,9 @@ The program's text is not run. Which one it is shows in its call; refusals read 
 
 from typing import Any
 
+from infra.lab.twin import subjects
 from infra.lab.twin.disk import Disk
+from infra.lab.twin.subjects import NO_DRIFT, Drift
 from pachon.model.facility import Machine
 
 Call = dict[str, Any]
@@ -19,8 +21,8 @@ class NotKnownError(Exception):
     """The twin has no answer to this call."""
 
 
-def answer(disk: Disk, machine: Machine, call: Call) -> tuple[Disk, Answer]:
-    """The disk after the call, and what the program says.
+def answer(disk: Disk, machine: Machine, call: Call, drift: Drift = NO_DRIFT) -> tuple[Disk, Answer]:
+    """The disk after the call (the same object where it is as it was), and what the program says.
 
     Raises:
         NotKnownError: no program of ours has such a call.
@@ -31,6 +33,8 @@ def answer(disk: Disk, machine: Machine, call: Call) -> tuple[Disk, Answer]:
             message = f"fencing token {token} is older than {disk.fencing_token}, which was here before"
             return disk, _refusal(message, "nothing to do: the later run carries on")
         disk = disk.model_copy(update={"fencing_token": token})
+    if "mode" in call:
+        return disk, subjects.answer(disk.host, call, drift)
     if "bridge" in call:
         return _segment(disk, machine, call)
     if "volume" in call:

@@ -12,12 +12,14 @@ import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
 from infra.lab.twin import faults, programs
 from infra.lab.twin.disk import Disk
 from infra.lab.twin.machines import TwinHardware
+from pachon.drivers.channels import RESIDENT
 from pachon.drivers.sent_program import RUNNER, unpacked
 from pachon.errors import PachonError
 from pachon.model.facility import Serial
@@ -25,6 +27,7 @@ from pachon.model.facility import Serial
 log = logging.getLogger(__name__)
 
 LOGIN_SECONDS = 10
+ERRORS = (IndexError, ValueError, KeyError, TypeError, programs.NotKnownError)
 STDIN_BYTES = 4 << 20
 
 
@@ -96,7 +99,9 @@ class SshDoor:
         if disk is None:
             status = 255
         elif command == RUNNER:
-            status = await self._program(serial, disk, process)
+            status = await self._program(serial, process)
+        elif command == RESIDENT:
+            status = await self._resident(serial, process)
         else:
             answer = _plain(command, disk)
             if answer is None:
@@ -108,19 +113,58 @@ class SshDoor:
         with contextlib.suppress(asyncssh.Error, OSError):
             process.exit(status)
 
-    async def _program(self, serial: Serial, disk: Disk, process: asyncssh.SSHServerProcess[bytes]) -> int:
-        sent = await process.stdin.read()
-        machine = self._hardware.facts[serial].machine
+    async def _program(self, serial: Serial, process: asyncssh.SSHServerProcess[bytes]) -> int:
         try:
-            call = unpacked(sent)
-            # Between this read of the disk and the write nothing else runs: programs of a host come one by one.
-            now, answer = programs.answer(self._hardware.system(serial) or disk, machine, call)
-        except (IndexError, ValueError, KeyError, TypeError, programs.NotKnownError) as error:
+            answer = self._answer(serial, unpacked(await process.stdin.read()))
+        except ERRORS as error:
             process.stderr.write(f"the twin has no answer to this program: {error}\n".encode())
             return 1
-        self._hardware.changed(serial, now)
         process.stdout.write(json.dumps(answer).encode() + b"\n")
         return 0
+
+    async def _resident(self, serial: Serial, process: asyncssh.SSHServerProcess[bytes]) -> int:
+        """What stays on a host as long as its channel (``pachon.drivers.resident_program``)."""
+        await process.stdin.readexactly(int(await _line(process.stdin)))
+        calls: dict[str, dict[str, Any]] = {}
+        while line := await _line(process.stdin):
+            told: dict[str, Any]
+            try:
+                order = json.loads(line)
+                if "call" in order:
+                    calls[order["program"]] = order["call"]
+                told = {"answer": self._answer(serial, calls[order["program"]])}
+            except ERRORS as error:
+                told = {"failed": f"the twin has no answer to this program: {error}"}
+            text = json.dumps(told).encode()
+            process.stdout.write(b"%d\n%b" % (len(text), text))
+        return 0
+
+    def _answer(self, serial: Serial, call: dict[str, Any]) -> dict[str, Any]:
+        """What the host's programs say. Between the read of its disk and the write no other program runs.
+
+        Raises:
+            ValueError: it is off.
+        """
+        disk = self._hardware.system(serial)
+        if disk is None:
+            raise ValueError("its machine is off")
+        drift = faults.of(self._folder, serial).drift
+        now, answer = programs.answer(disk, self._hardware.facts[serial].machine, call, drift)
+        if now is not disk:
+            self._hardware.changed(serial, now)
+        return answer
+
+
+async def _line(reader: asyncssh.SSHReader[bytes]) -> bytes:
+    """A line of any length; empty at the end of the stream."""
+    whole = b""
+    while True:
+        try:
+            return whole + await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:  # also where a line is longer than what is held at a time
+            if not error.partial:
+                return b""
+            whole += error.partial
 
 
 class _Login(asyncssh.SSHServer):

@@ -24,9 +24,13 @@ CACHE = "/var/lib/pachon/probe/digests"
 ASIDE = "/var/lib/pachon/strangers"
 """Where strangers are put that lay in folders which are owned whole."""
 LOOK = timedelta(seconds=15)
-"""For one host, its connection included; hosts are asked side by side."""
+"""For one host, once it is connected to; hosts are asked side by side."""
 RECORD = timedelta(seconds=90)
 """Longer: what a play left is read once, and a host with an emulated processor is slow after a play."""
+AT_ONCE = 64
+"""Hosts that are asked side by side."""
+EACH = timedelta(milliseconds=200)
+"""How much longer all may take for each host there is."""
 CLOSE_SECONDS = 1.0
 
 Seen = Sequence[tuple[int, Mapping[str, Any]]]
@@ -109,11 +113,17 @@ class Probe:
     ) -> dict[str, dict[str, Any] | PachonError]:
         fleet = self.fleet or Fleet(self.credentials, detours=self.detours)
 
+        turns = asyncio.Semaphore(AT_ONCE)
+        end = asyncio.get_running_loop().time() + (limit + len(calls) * EACH).total_seconds()
+
         async def one(host: str) -> dict[str, Any] | PachonError:
             try:
-                async with asyncio.timeout(limit.total_seconds()):
-                    call = {**calls[host], "key": self._key_of(host), "cache": CACHE}
-                    return await fleet.run_program(addresses[host], _program(), call, timeout=limit)
+                # A host's time begins when it is connected to: it is we who are slow where there are thousands.
+                async with asyncio.timeout_at(end), turns:
+                    await fleet.host(addresses[host])
+                    async with asyncio.timeout(limit.total_seconds()):
+                        call = {**calls[host], "key": self._key_of(host), "cache": CACHE}
+                        return await fleet.run_program(addresses[host], _program(), call, timeout=limit)
             except TimeoutError:
                 seconds = limit.total_seconds()
                 return TemporaryError(f"{host} did not answer the probe within {seconds:g} s", cure="see the host")

@@ -6,6 +6,7 @@ word of it in any argument list.
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,9 @@ from pachon.drivers.sent_program import RUNNER, packed
 from pachon.errors import PachonError, PermanentError, TemporaryError
 
 CONNECT_SECONDS = 5.0
+"""For a host to take the connection."""
+HANDSHAKE_SECONDS = 15.0
+"""For keys and login: longer, since it is we who are slow where thousands are connected to."""
 OPENING_SECONDS = 5.0
 """How much longer than its time limit a command may take, for its session to be opened."""
 KEEPALIVE_SECONDS = 15
@@ -153,12 +157,17 @@ async def connect(
         encryption_algs=CIPHERS,
         compression_algs=["none"],
         keepalive_interval=keepalive.total_seconds(),
-        connect_timeout=timeout.total_seconds(),
-        login_timeout=timeout.total_seconds() * 2,
+        connect_timeout=HANDSHAKE_SECONDS,
+        login_timeout=HANDSHAKE_SECONDS,
         gss_host=None,
     )
     try:
-        connection = await asyncssh.connect(address, port, options=options)
+        own = await _taken(address, port, timeout)
+        try:
+            connection = await asyncssh.connect(sock=own, options=options)
+        except BaseException:
+            own.close()
+            raise
     except asyncssh.HostKeyNotVerifiable as error:
         raise PermanentError(
             f"the host at {address} has no host key that this facility has signed: {error.reason}",
@@ -175,6 +184,20 @@ async def connect(
             cure="see that it is powered on and has booted (its console), and that its address is right",
         ) from error
     return Host(connection, name=alias or address)
+
+
+async def _taken(address: str, port: int, timeout: timedelta) -> socket.socket:
+    """A connection to that port, with nothing said yet."""
+    own = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        own.setblocking(False)
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(timeout.total_seconds()):
+            await asyncio.get_running_loop().sock_connect(own, (address, port))
+    except BaseException:
+        own.close()
+        raise
+    return own
 
 
 def read_trust(credentials: Credentials) -> Trust:

@@ -71,7 +71,7 @@ class SiteHardware:
         """What must equal the receipt's for the stack to be skipped."""
         return digest([inputs_digest(self.resources[stack]), code])
 
-    @property
+    @cached_property
     def run_file(self) -> RunFile:
         """What the provider's own eyes have to be told."""
         return self.engine.run_file(self.stack_by_name["compute"])

@@ -29,11 +29,11 @@ from pachon.model.base import Frozen
 from pachon.progress import Event, Progress
 from pachon.store.database import Store
 
-STAGE = "observe"
+STAGE = "serve"
 TEXTS = tuple(places.CHECKOUT / folder for folder in ("src/pachon", "infra/provider", "infra/boot"))
 """Program text that decides what is seen."""
 LINE_BYTES = 256 << 20
-HELLO_SECONDS = 2.0
+HELLO_SECONDS = 15.0
 SILENT_SECONDS = 15.0
 """A server that works says so each second; one that says nothing for so long hangs."""
 PATH_BYTES = 100
@@ -187,7 +187,7 @@ async def look(question: LookAt, *, server: Server | None, store: Store, probe: 
 
 def unasked(site: str, error: PachonError, progress: Progress) -> None:
     """Say why the site is looked at without its server."""
-    progress(Event(STAGE, site, "moving", f"'pachon serve' is not used: {error.message}; looking without it"))
+    progress(Event(STAGE, site, "unchanged", f"'pachon serve' is not used: {error.message}; looking without it"))
 
 
 async def asked(path: Path, what: str, about: Mapping[str, Any], *, within_seconds: float = SILENT_SECONDS) -> Any:

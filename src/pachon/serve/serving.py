@@ -31,8 +31,8 @@ from pachon.store.lease import holder_of
 
 BUSY_SECONDS = 1.0
 """How often a server says that it is at work on an answer."""
-TOO_LATE = timedelta(seconds=60)
-"""A round that has not ended by then is given up."""
+TOO_LATE, EACH = timedelta(seconds=60), timedelta(milliseconds=100)
+"""A round that has not ended by then, longer by a moment for each host, is given up."""
 
 Definition = Callable[[], Facility]
 """The facility as its definition has it now; PachonError where it cannot be read."""
@@ -125,11 +125,12 @@ class SiteServer:
         number = 0
         while not self._order.rounds or number < self._order.rounds:
             began = loop.time()
+            await asyncio.to_thread(self._read_definition)
             try:
-                async with asyncio.timeout(TOO_LATE.total_seconds()):
+                async with asyncio.timeout((TOO_LATE + EACH * len(self._asked.roles)).total_seconds()):
                     await self._round()
             except TimeoutError:
-                self._record.tell("trouble", f"a round took longer than {TOO_LATE.total_seconds():g} s")
+                self._record.tell("trouble", "a round took too long and was given up")
             except PachonError as error:
                 self._record.tell("trouble", str(error))
             number += 1
@@ -139,7 +140,6 @@ class SiteServer:
 
     async def _round(self) -> None:
         """One look at the hosts that are due, unless a run is changing them."""
-        await asyncio.to_thread(self._read_definition)
         writer = await asyncio.to_thread(holder_of, self._store, self.site)
         busy = writer is not None and not writer.dead
         if busy != self._paused:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pachon.drivers.redfish.bmc import Bmc
 from pachon.errors import PachonError
 
-KEPT = 256
+KEPT = 32
 """Of a site with more machines the others are opened for each look: open files are few."""
 KEEP_ALIVE = timedelta(minutes=10)
 """Longer than the pause between two looks; a BMC that hangs up earlier is connected to again."""
