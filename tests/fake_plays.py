@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from pachon.drivers.ansible import Ended, Line, PlayBegan, Playbook, Result, Verdict
-from pachon.drivers.probe import LOOK, RECORD, Seen, Values
+from pachon.drivers.ansible import Effects, Ended, Line, PlayBegan, Playbook, Result, Verdict
+from pachon.drivers.probe import LOOK, RECORD, Rest, Seen, Values
 from pachon.errors import PachonError, PermanentError, TemporaryError
 from pachon.layers.following import BAD
 from pachon.model.manifest import Expected, Subject
@@ -23,6 +23,8 @@ class FakePlays:
         self.dies = False
         self.heal: Callable[[], None] = lambda: None
         """What a play puts right."""
+        self.telling: set[str] = set()
+        """Roles whose tasks tell what they leave (that is: nothing beyond what is read from the role)."""
 
     async def play(self, book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
         """Tell what was asked for."""
@@ -44,6 +46,8 @@ class FakePlays:
                         "message": "",
                     }
                     on_line(Result.model_validate({**line, "handler": False, "state": "changed"}))
+            for host in verdicts if part.role in self.telling else ():
+                on_line(Effects(kind="effects", play=part.name, host=host, tasks=()))
             on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
             if verdicts and all(verdict.state in BAD for verdict in verdicts.values()):
                 return "no more hosts left"  # as Ansible does: the plays of other hosts are left out too
@@ -64,8 +68,12 @@ class FakeProbe:
         """Hosts that do not answer."""
         self.checked: list[str] = []
         self.swept: dict[str, list[str]] = {}
+        self.gone: set[tuple[str, str]] = set()
+        """Hosts and names of what was swept and no play has made again."""
 
     def _has(self, host: str, kind: str, name: str, aspect: str) -> str:
+        if (host, name) in self.gone:
+            return "absent" if aspect == "is" else ""
         usual = {"is": kind, "running": "yes"}.get(aspect, f"{aspect} of {name}")
         return self.changed.get((host, name, aspect), usual)
 
@@ -105,10 +113,14 @@ class FakeProbe:
         }
 
     async def sweep(
-        self, addresses: Mapping[str, str], paths: Mapping[str, Sequence[str]], *, limit: timedelta = RECORD
+        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, limit: timedelta = RECORD
     ) -> dict[str, Sequence[str] | PachonError]:
-        """Take strangers away."""
-        for host, each in paths.items():
-            self.swept.setdefault(host, []).extend(each)
+        """Take strangers and leftovers away."""
+        if silent := self.silent.intersection(rest):
+            return {host: TemporaryError(f"no SSH answer from {host}") for host in silent}
+        told = {host: [*each.units, *each.paths, *each.folders] for host, each in rest.items()}
+        for host, names in told.items():
+            self.swept.setdefault(host, []).extend(names)
+            self.gone |= {(host, name) for name in names}
             self.strangers.pop(host, None)
-        return dict(paths)
+        return dict(told)

@@ -327,9 +327,9 @@ def _count(results: Iterable[StackResult]) -> dict[str, int]:
 
 
 def _count_roles(sites: Iterable[SiteRun]) -> dict[str, int]:
-    counted = {"create": 0, "update": 0, "in order": 0}
+    counted = {"create": 0, "update": 0, "delete": 0, "in order": 0}
     for layer in (site.hosts for site in sites if site.hosts is not None):
-        counted["in order"] += layer.count()[0] - sum(len(works) for works in layer.pending().values())
+        counted["in order"] += layer.in_order()
         for verb in layer.played.values():
             counted[verb] += 1
     return counted

@@ -13,7 +13,7 @@ from pachon.drivers.ssh import Credentials
 from pachon.errors import MissingError, RefusedError, UsageError
 from pachon.ground import standing
 from pachon.layers import served
-from pachon.layers.sight import Sight, address_of, asked_of, manifest_of, manifests_of
+from pachon.layers.sight import Sight, address_of, asked_of, manifests_of
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Site
 from pachon.progress import Progress, silent
@@ -63,13 +63,6 @@ class Unknown(Frozen):
     """When it last let us in."""
 
 
-class Left(Frozen):
-    """What a role left and no longer mentions: it is to be deleted some day."""
-
-    address: str
-    role: str
-
-
 class Report(Frozen):
     """What was seen of a facility."""
 
@@ -80,7 +73,6 @@ class Report(Frozen):
     unknown: tuple[Unknown, ...]
     inexpressible: tuple[str, ...]
     """Tasks (``<site>/host/<host>/role/<role>: <task>``) of which nobody can say what they left."""
-    left: tuple[Left, ...]
     as_of: datetime
     """When hosts were looked at: now, or by their server."""
 
@@ -149,7 +141,6 @@ def _report(facility: Facility, sights: dict[Site, Sight], store: Store, *, as_o
     drift: list[Drift] = []
     unknown: list[Unknown] = []
     inexpressible: list[str] = []
-    left: list[Left] = []
     hosts = 0
     for site, sight in sights.items():
         receipts = receipts_under(store, f"{site.name}/host/")
@@ -159,28 +150,14 @@ def _report(facility: Facility, sights: dict[Site, Sight], store: Store, *, as_o
         unknown += [Unknown(site=site.name, host=name, why=why, since=seen.get(name)) for name, why in silent.items()]
         drift += _drift(site, sight, now)
         for host, roles in manifests.items():
-            kept = {(each.kind, each.name) for manifest in roles.values() for each in manifest.subjects}
             for role, manifest in roles.items():
                 inexpressible += [f"{site.name}/host/{host}/role/{role}: {task}" for task in manifest.unknown]
-                left += [
-                    Left(address=f"{site.name}/host/{host}/{each.kind}:{each.name}", role=role)
-                    for each in manifest.left
-                    if (each.kind, each.name) not in kept
-                ]
-        for address, receipt in receipts_under(store, f"{site.name}/left/").items():
-            _, _, host, role = address.split("/")
-            gone = manifest_of(receipt)
-            left += [
-                Left(address=f"{site.name}/host/{host}/{each.kind}:{each.name}", role=role)
-                for each in (() if gone is None or role in manifests.get(host, {}) else gone.left)
-            ]
     return Report(
         facility=facility.name,
         hosts=hosts,
         drift=tuple(drift),
         unknown=tuple(unknown),
         inexpressible=tuple(inexpressible),
-        left=tuple(left),
         as_of=as_of,
     )
 

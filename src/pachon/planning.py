@@ -16,10 +16,13 @@ from pachon.errors import PachonError
 from pachon.ground import Images, Stands, hardware
 from pachon.ground import of as ground_of
 from pachon.layers.hardware import SiteHardware, code_digest
-from pachon.layers.hosts import STAGE, SiteHosts
+from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
+from pachon.layers.leaving import named
 from pachon.layers.role_trees import role_trees
 from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, StackName
+from pachon.model.manifest import LEFT
+from pachon.model.manifest import Difference as Drift
 from pachon.model.service import Service
 from pachon.model.stamp import digest
 from pachon.plan.document import Action, Difference, EngineRun, Fact, Plan
@@ -231,7 +234,7 @@ def _as_seen(action: PlannedAction, found: Look) -> PlannedAction:
 
 def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[list[Action], list[DeferredRoles]]:
     """An action for each role of each host that stands; the roles of the others are deferred."""
-    pending = {work.address: work for works in found.pending.values() for work in works}
+    pending = {work.address: work for works in found.pending.values() for work in works if work.verb != "delete"}
     actions: list[Action] = []
     deferred: list[DeferredRoles] = []
     for host in site.active_hosts:
@@ -241,6 +244,7 @@ def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[li
             given = {role: pending[role].given if role in pending else hosts.given(host, name) for role, name in roles}
             deferred.append(DeferredRoles(site=site.name, host=address, given=given))
             continue
+        actions += [_removal(site, work) for work in found.pending.get(host.name, ()) if _left(work)]
         for role, _ in roles:
             work = pending.get(role)
             actions.append(
@@ -256,6 +260,29 @@ def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[li
                 )
             )
     return actions, deferred
+
+
+def _left(work: RoleWork) -> list[Drift]:
+    return [each for each in work.drift if each.aspect == LEFT]
+
+
+def _removal(site: Site, work: RoleWork) -> Action:
+    """What a role left and no longer mentions goes; what else is to be done for the role is an action of its own."""
+    left = _left(work)
+    names = [f"{each.kind}:{each.name}" for each in left]
+    return Action(
+        site=site.name,
+        layer="hosts",
+        stack=STAGE,
+        address=work.address,
+        verb="delete",
+        before=digest(names),
+        given=work.given,
+        differences=tuple(
+            Difference(key=name, before=each.seen, after=each.expected) for name, each in zip(names, left, strict=True)
+        ),
+        reason=work.reason if work.verb == "delete" else f"no longer mentioned by the role: {named(left)}",
+    )
 
 
 def _action(site: Site, stack: StackName | Literal["leftover"], action: PlannedAction) -> Action:

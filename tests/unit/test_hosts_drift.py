@@ -1,17 +1,20 @@
 """What hosts are seen to have decides what is played: drift, strangers, silent hosts, and what nobody puts right."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pachon import definition, hostvars
 from pachon.drivers import ansible
-from pachon.layers import sight
+from pachon.layers import hosts
 from pachon.layers.hosts import RoleWork, SiteHosts
-from pachon.model.manifest import Manifest
+from pachon.layers.role_effects import Leavings, leavings
+from pachon.model.manifest import Subject, expected_gone
 from pachon.store.database import open_store
 from pachon.store.drift import Acceptance, accept
 from pachon.store.lease import hold
@@ -24,6 +27,7 @@ ADMIN, STORAGE = "one-adm01", "one-stor01"
 SUDOERS = "/etc/sudoers.d/pachon"
 STRANGER = "/etc/sudoers.d/mallory"
 RULES = "nftables"
+OLD = "/etc/pachon/old.nft"
 
 
 @pytest.fixture
@@ -171,12 +175,88 @@ def test_since_when_is_remembered_until_it_is_right_again(layer: SiteHosts, prob
     assert receipts_under(layer.store, f"{ONE.name}/drift/") == {}
 
 
-def test_what_a_role_left_on_a_host_that_no_longer_has_it_is_remembered(layer: SiteHosts) -> None:
-    hosts = tuple(host.model_copy(update={"groups": ()}) if host.name == STORAGE else host for host in ONE.hosts)
-    layer.site = ONE.model_copy(update={"hosts": hosts})
+def without_storage(layer: SiteHosts) -> None:
+    """The definition takes the host's group away."""
+    others = tuple(host.model_copy(update={"groups": ()}) if host.name == STORAGE else host for host in ONE.hosts)
+    layer.site = ONE.model_copy(update={"hosts": others})
+
+
+def test_what_a_role_left_on_a_host_that_no_longer_has_it_goes(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays
+) -> None:
+    without_storage(layer)
+    (work,) = seen(layer)
+    assert (work.host, work.role, work.verb) == (STORAGE, "storage", "delete")
+    assert work.reason.startswith("the host no longer has the role: folder /srv/pools is left over and ")
     layer.forget_strangers()
-    assert receipt(layer.store, f"{ONE.name}/host/{STORAGE}/role/storage") is None
-    kept = receipt(layer.store, f"{ONE.name}/left/{STORAGE}/storage")
-    assert kept is not None
-    left = Manifest.model_validate(kept.document[sight.MANIFEST]).left
-    assert "/usr/libexec/pachon/volumes" in {each.name for each in left}
+    assert [each.verb for each in seen(layer)] == ["delete"], "it is remembered until it is done"
+    assert play(layer) == []
+    assert (plays.books, layer.played) == ([], {**layer.played, work.address: "delete"})
+    assert "/usr/libexec/pachon/volumes" in probe.swept[STORAGE]
+    assert "campaign" not in probe.swept[STORAGE], "accounts stay: files are theirs by number"
+    assert seen(layer) == []
+    assert receipts_under(layer.store, f"{ONE.name}/left/") == {}
+    assert receipt(layer.store, work.address) is None
+
+
+def test_what_went_by_itself_is_forgotten(layer: SiteHosts, probe: FakeProbe) -> None:
+    without_storage(layer)
+    probe.gone |= {(STORAGE, each.name) for each in seen(layer)[0].drift}
+    assert seen(layer) == []
+    layer.forget_strangers()
+    assert receipts_under(layer.store, f"{ONE.name}/left/") == {}
+    probe.gone.clear()
+    assert seen(layer) == [], "what somebody makes there later is theirs"
+
+
+def test_a_host_that_cannot_be_asked_keeps_what_a_role_left_for_later(layer: SiteHosts, probe: FakeProbe) -> None:
+    without_storage(layer)
+    assert len(seen(layer)) == 1
+    probe.silent.add(STORAGE)
+    assert play(layer) == [f"no SSH answer from {STORAGE}"]
+    layer.forget_strangers()
+    probe.silent.clear()
+    assert [each.verb for each in seen(layer)] == ["delete"]
+
+
+def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def more(role: str, *rest: Any, **options: Any) -> Leavings:
+        made = leavings(role, *rest, **options)
+        own = [Subject(kind="file", name=OLD, owner="Do it", aspects=("mode",))] if role == "firewall" else []
+        return dataclasses.replace(made, subjects=[*made.subjects, *own])
+
+    plays.telling.add("firewall")
+    monkeypatch.setattr(hosts, "leavings", more)
+    layer.generations = dict.fromkeys(layer.generations, "g2")
+    assert play(layer) == []
+    monkeypatch.setattr(hosts, "leavings", leavings)
+    layer.generations = dict.fromkeys(layer.generations, "g3")
+    plays.books.clear()
+    assert play(layer) == []
+    first, second = plays.books
+    assert {part.role for part in second.parts} == {"firewall"}
+    assert second.variables[STORAGE]["firewall_settle"] is True
+    assert "firewall_settle" not in first.variables[STORAGE]
+    assert probe.swept == {host.name: [OLD] for host in ONE.active_hosts}
+    assert seen(layer) == []
+
+
+def test_what_a_play_does_not_tell_of_is_not_taken_for_left_over(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays
+) -> None:
+    plays.telling.add("base")  # its tasks say what they leave, but none of those that are baked
+    probe.changed[ADMIN, SUDOERS, "mode"] = "0666"
+    assert [work.whole for work in seen(layer)] == [True], (
+        "its image part is played, and here no task says what it does"
+    )
+    plays.heal = probe.changed.clear
+    assert play(layer) == []
+    assert (seen(layer), probe.swept) == ([], {})
+
+
+def test_what_another_role_mentions_stays(layer: SiteHosts) -> None:
+    kept = Subject(kind="file", name="/etc/app/ours", owner="Do")
+    old = [kept, Subject(kind="folder", name="/etc/app", owner="Do"), Subject(kind="link", name="/etc/x", owner="Do")]
+    assert [each.name for each in expected_gone({"old": old}, [kept])] == ["/etc/x"]

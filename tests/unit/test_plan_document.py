@@ -284,6 +284,24 @@ def test_a_role_with_another_text_or_other_arguments_is_not_what_was_planned() -
         assert f"{role} (update)" in outside(child, made)
 
 
+def test_what_a_role_left_goes_before_roles_are_played_and_needs_no_approval_by_name() -> None:
+    host = f"{BATCH}001"
+    verbs: tuple[tuple[str, Verb], ...] = (("base", "update"), ("gateway", "delete"), ("base", "delete"))
+    told = [
+        Action(site="base", layer="hosts", stack="hosts", address=f"{host}/role/{role}", verb=verb, reason="as it is")
+        for role, verb in verbs
+    ]
+    whole = facility()
+    basis = Basis(definition=definition_of(whole), code={}, roles=ROLES)
+    made = plan_of(whole, [Findings(site="base", actions=tuple(told))], basis)
+    order = [(action.verb, action.address.rpartition("/")[2]) for wave in made.waves for action in wave.actions]
+    assert order == [("delete", "base"), ("delete", "gateway"), ("update", "base")]
+    assert (made.destroys, made.protections) == ({}, ())
+    refuse_unapproved(made, (), command="pachon apply")
+    risks = {action.address.rpartition("/")[2]: action.why_risk for action in made.actions if action.verb == "delete"}
+    assert risks["base"] == "what it left there stops and is put aside"
+
+
 def _given_else(action: Action) -> Action:
     return action.model_copy(update={"given": "fedcba9876543210"})
 

@@ -13,8 +13,10 @@ from pachon.model.manifest import (
     Manifest,
     Subject,
     differences,
+    expected_gone,
     expected_of,
     recorded,
+    unmentioned,
 )
 
 ACCOUNTS = {
@@ -169,13 +171,14 @@ def test_a_file_of_another_role_is_no_stranger_in_a_folder_that_is_owned_whole(t
     assert check(tree, app=made, other=other) == []
 
 
-def test_what_a_role_no_longer_mentions_becomes_a_stranger_and_is_remembered(tree: Path) -> None:
+def test_what_a_role_no_longer_mentions_becomes_a_stranger_and_is_to_go(tree: Path) -> None:
     before = record(tree)
     fewer = tuple(each for each in SUBJECTS if each.name not in ("/etc/app.d/ours", "/etc/link"))
     after = record(tree, fewer, before)
-    assert [each.name for each in after.left] == ["/etc/app.d/ours", "/etc/link"]
+    over = unmentioned(after, before)
+    assert [each.name for each in over] == ["/etc/app.d/ours", "/etc/link"]
     assert said(tree, after) == {("/etc/app.d/ours", "stranger")}
-    assert [each.name for each in record(tree, SUBJECTS, after).left] == []
+    assert unmentioned(Manifest(subjects=SUBJECTS), after.model_copy(update={"left": over})) == ()
 
 
 def test_of_two_roles_the_later_one_decides(tree: Path) -> None:
@@ -216,12 +219,49 @@ def test_digests_of_large_files_are_kept_until_the_file_changes(tree: Path, monk
     assert found.seen not in ("what was kept", made.subjects[0].values["content"])
 
 
-def test_strangers_are_put_aside_and_not_lost(tree: Path) -> None:
+def test_what_is_to_go_is_put_aside_and_not_lost_and_folders_go_only_empty(tree: Path) -> None:
     (tree / "etc/app.d/theirs").write_text("theirs")
-    answer = asked(tree, "sweep", paths=["/etc/app.d/theirs", "/etc/app.d/gone"], folder="/var/aside")
-    assert answer == {"swept": ["/etc/app.d/theirs"]}
+    (tree / "etc/app.d/deep").mkdir()
+    folders = ["/etc/app.d", "/etc/app.d/deep"]
+    answer = asked(tree, "sweep", paths=["/etc/app.d/theirs", "/etc/app.d/gone"], folders=folders, aside="/var/aside")
+    assert answer == {"swept": ["/etc/app.d/theirs", "/etc/app.d/deep"]}
     assert not (tree / "etc/app.d/theirs").exists()
     assert [path.read_text() for path in (tree / "var/aside").iterdir()] == ["theirs"]
+
+
+def test_units_that_are_to_go_stop_before_their_files_do(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
+    calls: list[tuple[list[str], bool]] = []
+
+    def said(argv: list[str], statuses: tuple[int, ...] = (0,)) -> str:
+        calls.append((argv[1:], (tree / "etc/app.conf").exists()))
+        return ""
+
+    monkeypatch.setattr(probe_program, "said", said)
+    asked(tree, "sweep", units=["a.service"], paths=["/etc/app.conf"], aside="/var/aside")
+    assert calls == [(["disable", "--now", "--", "a.service"], True), (["daemon-reload"], False)]
+
+
+def left(tree: Path, *over: Subject) -> list[tuple[str, str]]:
+    expected = expected_gone({"app": over}, [subject("file", "/etc/app.d/ours")])
+    answer = asked(tree, "check", subjects=[each.model_dump() for each in expected])
+    return [(each.name, each.aspect) for each in differences("one", expected, answer["differences"])]
+
+
+def test_what_is_left_over_is_found_as_long_as_it_is_there(tree: Path) -> None:
+    for folder in ("deep", "full"):
+        (tree / "etc" / folder).mkdir()
+    (tree / "etc/full/of").touch()
+    names = ("/etc/app.d", "/etc/deep", "/etc/full")
+    over = [
+        subject("file", "/etc/app.conf"),
+        *(subject("folder", name) for name in names),
+        subject("link", "/etc/link"),
+    ]
+    assert left(tree, *over) == [("/etc/app.conf", "left"), ("/etc/deep", "left"), ("/etc/link", "left")]
+    (tree / "etc/app.conf").unlink()
+    (tree / "etc/deep").rmdir()
+    (tree / "etc/link").unlink()
+    assert left(tree, *over) == []
 
 
 def test_an_unknown_kind_is_refused(tree: Path) -> None:

@@ -113,8 +113,6 @@ def _answer(report: "Report", talk: list[str], *, known: bool) -> Answer:
         f"unknown: {each.host}: {each.why}" + (f"; last seen {each.since:%Y-%m-%d %H:%M} UTC" if each.since else "")
         for each in report.unknown
     ]
-    if report.left:
-        text.append(f"{len(report.left)} things are left of what roles no longer mention (--json lists them)")
     number = len(report.open)
     said = f"{number} difference{'' if number == 1 else 's'}" if number else "nothing differs"
     text.append(f"{report.hosts} hosts answered: {said} from what roles left there")
@@ -128,6 +126,8 @@ def _answer(report: "Report", talk: list[str], *, known: bool) -> Answer:
 
 def _lines(each: "Drift") -> list[str]:
     told = [f"{each.aspect}: {_short(each.seen)} instead of {_short(each.expected)}"]
+    if each.aspect == "left":
+        told = [f"left over: {_short(each.seen)}, and no role mentions it any more"]
     told.append(f"of role {each.role}: {each.task}; since {each.since:%Y-%m-%d %H:%M} UTC")
     if each.accepted:
         told.append(

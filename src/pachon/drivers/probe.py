@@ -5,6 +5,7 @@ Hidden here: the program that is sent, the key by which secrets count, and that 
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,18 @@ Seen = Sequence[tuple[int, Mapping[str, Any]]]
 """What differs, by the number of the expectation."""
 Values = Sequence[Mapping[str, Any]]
 """What there is, for each subject."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is to go from a host."""
+
+    paths: Sequence[str] = ()
+    """Put aside, where root still finds it."""
+    units: Sequence[str] = ()
+    """Stopped and disabled, before anything else."""
+    folders: Sequence[str] = ()
+    """Removed at the end, those that are empty."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +114,10 @@ class Probe:
         return {host: answer if isinstance(answer, PachonError) else answer["values"] for host, answer in told.items()}
 
     async def sweep(
-        self, addresses: Mapping[str, str], paths: Mapping[str, Sequence[str]], *, limit: timedelta = RECORD
+        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, limit: timedelta = RECORD
     ) -> dict[str, Sequence[str] | PachonError]:
-        """What was put aside on each host, or why it could not be asked."""
-        calls = {host: {"mode": "sweep", "paths": list(each), "folder": ASIDE} for host, each in paths.items()}
+        """What went from each host, or why it could not be asked."""
+        calls = {host: {"mode": "sweep", **dataclasses.asdict(each), "aside": ASIDE} for host, each in rest.items()}
         told = await self._ask(addresses, calls, limit)
         return {host: answer if isinstance(answer, PachonError) else answer["swept"] for host, answer in told.items()}
 

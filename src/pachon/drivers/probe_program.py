@@ -25,6 +25,8 @@ SETTLED_NS = 2_000_000_000
 """A file that was changed more recently may be changed once more within the same tick of its clock."""
 RUNNING = ("active", "activating", "reloading", "refreshing")
 ABSENT = {"is": "absent"}
+ANY = tuple(range(256))
+"""Exit statuses of what may fail: whoever asks looks again."""
 
 
 class Probe:
@@ -267,23 +269,35 @@ def compare(subject: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def sweep(paths: list[str], folder: str, root: str) -> list[str]:
-    """Put strangers aside, where root still finds them."""
-    told = []
-    for number, path in enumerate(paths):
-        os.makedirs(root + folder, mode=0o700, exist_ok=True)
+def sweep(call: dict[str, Any]) -> list[str]:
+    """Stop and disable units, put paths aside where root still finds them, and remove folders that are empty then."""
+    told, root, aside = [], call.get("root", ""), call["aside"]
+    units = call.get("units", ())
+    if units:
+        said(["systemctl", "disable", "--now", "--", *units], statuses=ANY)
+        told += units
+    for number, path in enumerate(call["paths"]):
+        os.makedirs(root + aside, mode=0o700, exist_ok=True)
         try:
-            os.rename(root + path, f"{root}{folder}/{os.getpid()}-{number}-{os.path.basename(path)}")
-        except FileNotFoundError:
+            os.rename(root + path, f"{root}{aside}/{os.getpid()}-{number}-{os.path.basename(path)}")
+        except OSError:  # it is gone, or lies where it cannot be moved: whoever asks looks again
             continue
         told.append(path)
+    for path in sorted(call.get("folders", ()), reverse=True):
+        try:
+            os.rmdir(root + path)
+        except OSError:
+            continue
+        told.append(path)
+    if units:
+        said(["systemctl", "daemon-reload"], statuses=ANY)
     return told
 
 
 def main(call: dict[str, Any]) -> dict[str, Any]:
-    """``record``: values of every subject; ``check``: what differs, by number; ``sweep``: what was put aside."""
+    """``record``: values of every subject; ``check``: what differs, by number; ``sweep``: what went."""
     if call["mode"] == "sweep":
-        return {"swept": sweep(call["paths"], call["folder"], call.get("root", ""))}
+        return {"swept": sweep(call)}
     probe = Probe(call)
     subjects = call["subjects"]
     if call["mode"] == "record":

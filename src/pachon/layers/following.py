@@ -28,8 +28,8 @@ class RoleWork:
     host: HostName
     role: str
     address: str
-    verb: Literal["create", "update"]
-    """``create``: no play of it on this host ever ended well."""
+    verb: Literal["create", "delete", "update"]
+    """``create``: no play of it on this host ever ended well; ``delete``: the host does not have it any more."""
     reason: str
     """For people."""
     digest: str
@@ -71,6 +71,8 @@ class Playing:
         self._unmended: set[HostName] = set()
         self._good: dict[HostName, dict[str, RoleWork]] = {}
         self._effects: dict[tuple[HostName, str], Effects] = {}
+        self.left_over: list[RoleWork] = []
+        """Roles that no longer mention something which earlier plays left, and which is still there."""
         self.hosts_of_play: dict[str, tuple[HostName, ...]] = {}
 
     def left(self) -> dict[HostName, list[RoleWork]]:
@@ -129,7 +131,11 @@ class Playing:
             return
         manifests, unmended = await self._layer.manifests(good, self._effects)
         documents = {address: document_of(manifest) for address, manifest in manifests.items()}
-        digests = {work.address: work.digest for works in good.values() for work in works.values()}
+        played_well = [work for works in good.values() for work in works.values()]
+        self.left_over += [
+            work for work in played_well if manifests[work.address].left and manifests[work.address].recorded
+        ]
+        digests = {work.address: work.digest for work in played_well}
         await asyncio.to_thread(prove, self._layer.store, self._lease, digests, documents=documents)
         played = {(name, role) for name, works in good.items() for role in works}
         self._layer.sight = self._layer.sight.played(played, unmended=unmended)

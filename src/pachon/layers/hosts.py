@@ -10,7 +10,6 @@ again, and is told to run its handlers ("settle").
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -22,27 +21,26 @@ from pachon.drivers.probe import Probe
 from pachon.drivers.run_file import Endpoint
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PachonError, RefusedError
-from pachon.hostvars.registry import DAYS_PROVEN
 from pachon.layers import served
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
+from pachon.layers.leaving import forget, goings, leave, named, rest_of
+from pachon.layers.proving import given_of, reason_of
 from pachon.layers.recording import Probes, Told, record
 from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees, trees_now
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
-from pachon.model.manifest import STRANGER, Difference, Manifest
+from pachon.model.manifest import LEFT, Difference, Manifest
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
 from pachon.store.lease import Lease
-from pachon.store.receipts import Receipt, drop_receipts, intend, put_receipt, receipts_under
+from pachon.store.receipts import Receipt, intend, receipts_under
 
 __all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
 SETTLE = "settle"
 """Tag of the tasks that have handlers run which an interrupted play left; each is a task less where none did."""
-GIVEN_DIGITS = 16
-"""A first plan of two thousand hosts holds twenty thousand of these digests."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class SiteHosts:
     lease: Lease | None = None
     """Without one it can only say what would be played."""
     progress: Progress = silent
-    played: dict[str, Literal["create", "update"]] = field(default_factory=dict)
+    played: dict[str, Literal["create", "delete", "update"]] = field(default_factory=dict)
     """Verb of each role that was played well, by address."""
     bound: Mapping[str, str] | None = None
     """What an approved plan holds: of each role, by address, what it is played with. None: whatever is pending."""
@@ -125,7 +123,10 @@ class SiteHosts:
         """What is to be played (on those hosts), in the definition's order; hosts with nothing to do are left out."""
         kept = self._kept()
         told = {
-            host.name: [work for role in self.roles_of(host) if (work := self._work(host, role, kept)) is not None]
+            host.name: [
+                *goings(self.site.name, host, self.sight),
+                *(work for role in self.roles_of(host) if (work := self._work(host, role, kept)) is not None),
+            ]
             for host in self.site.active_hosts
             if only is None or host.name in only
         }
@@ -158,6 +159,11 @@ class SiteHosts:
         """Number of roles and of hosts."""
         return sum(len(self.roles_of(host)) for host in self.site.active_hosts), len(self.site.active_hosts)
 
+    def in_order(self) -> int:
+        """Number of roles that need no play."""
+        pending = [work for works in self.pending().values() for work in works if work.verb != "delete"]
+        return self.count()[0] - len(pending)
+
     def has_played(self, host: HostName) -> bool:
         """Whether any role was played well on the host."""
         return any(address.startswith(f"{self.address(host)}/role/") for address in self.played)
@@ -167,9 +173,9 @@ class SiteHosts:
         arguments = hostvars.of_role(self.facility, host, role)
         wanted, receipt = self._digest(host, role, arguments, kept), kept.receipts.get(address)
         drift, before = self.sight.drift(self.site.name, host.name, role), manifest_of(receipt)
-        reason = renewed = _reason(role, wanted, receipt, before)
+        reason = renewed = reason_of(role, wanted, receipt, before)
         if not reason and drift:
-            reason = f"is not as it was left: {drift[0].said}" + (f" and {len(drift) - 1} more" if drift[1:] else "")
+            reason = f"is not as it was left: {named(drift)}"
         if not reason:
             return None
         tasks = {each.task for each in drift}
@@ -180,8 +186,10 @@ class SiteHosts:
             verb="create" if receipt is None else "update",
             reason=reason,
             digest=wanted,
-            given=_given(role, arguments),
-            settle=(receipt is not None and receipt.is_intent) or bool(tasks and tasks & handlers_of(role)),
+            given=given_of(role, arguments),
+            settle=(receipt is not None and receipt.is_intent)
+            or bool(tasks and tasks & handlers_of(role))
+            or any(each.aspect == LEFT for each in drift),
             whole=bool(tasks and tasks & image_tasks_of(role)),
             drift=drift,
             renewed=bool(renewed),
@@ -190,7 +198,7 @@ class SiteHosts:
 
     def given(self, host: Host, role: str) -> str:
         """What a ``RoleWork`` of it would have, where the role may not be pending."""
-        return _given(role, hostvars.of_role(self.facility, host, role))
+        return given_of(role, hostvars.of_role(self.facility, host, role))
 
     def _digest(self, host: Host, role: str, arguments: hostvars.Arguments, kept: "_Kept") -> str:
         """Digest of all that decides what the role leaves on the host."""
@@ -210,30 +218,8 @@ class SiteHosts:
             secrets.ensure(self.state, name, size)
 
     def forget_strangers(self) -> None:
-        """Drop receipts of roles that no host has any more."""
-        wanted = {
-            f"{self.address(host.name)}/role/{role}"
-            for host in self.site.active_hosts
-            for role in hostvars.roles_of(host)
-        }
-        known = receipts_under(self.store, f"{self.site.name}/host/")
-        gone = {address: each for address, each in known.items() if "/role/" in address and address not in wanted}
-        for address, receipt in gone.items():
-            self._remember_left(address, receipt)
-        drop_receipts(self.store, gone)
-
-    def _remember_left(self, address: str, receipt: Receipt) -> None:
-        """Keep what a role left on a host that still exists and no longer has the role: it is to be deleted."""
-        manifest, (_, _, name, _, role) = manifest_of(receipt), address.split("/")
-        if manifest is not None and any(host.name == name for host in self.site.active_hosts):
-            left = Manifest(left=(*manifest.left, *manifest.subjects))
-            put_receipt(
-                self.store,
-                f"{self.site.name}/left/{name}/{role}",
-                run_id=receipt.run_id,
-                inputs_digest=receipt.inputs_digest or "left",
-                document=document_of(left),
-            )
+        """Drop receipts of roles that hosts no longer have; what those left is remembered as long as it is there."""
+        forget(self.site, self.store, self.sight)
 
     async def play(self, names: Sequence[HostName], *, lane: int = 0) -> list[Trouble]:
         """What failed on these hosts, once all that is to be played on them was played.
@@ -252,8 +238,27 @@ class SiteHosts:
             todo = {name: works for name, works in todo.items() if self.address(name) not in outside}
         if not todo:
             return list(outside.values())
-        await self._begin([work for each in todo.values() for work in each], self.lease)
-        playing = Playing(self, self.lease, todo)
+        gone = [work for works in todo.values() for work in works if work.verb == "delete"]
+        troubles = list(outside.values())
+        if gone:
+            troubles += await self._leave(gone)
+        todo = {name: kept for name, works in todo.items() if (kept := [one for one in works if one.verb != "delete"])}
+        return [*troubles, *(await self._play(todo, self.lease, lane) if todo else ())]
+
+    async def _leave(self, gone: Sequence[RoleWork]) -> list[Trouble]:
+        """Remove what roles left that hosts no longer have."""
+        troubles = await leave(self.site, self.store, self.probe, gone, progress=self.progress)
+        failed = {each.address for each in troubles}
+        done = [work for work in gone if self.address(work.host) not in failed]
+        self.played.update({work.address: "delete" for work in done})
+        self.sight = self.sight.played({(work.host, work.role) for work in done}, unmended=())
+        return troubles
+
+    async def _play(
+        self, todo: Mapping[HostName, Sequence[RoleWork]], lease: Lease, lane: int, *, again: bool = False
+    ) -> list[Trouble]:
+        await self._begin([work for each in todo.values() for work in each], lease)
+        playing = Playing(self, lease, todo)
         for name, each in todo.items():
             self.progress(Event(STAGE, self.address(name), "started", _counted(len(each), "role")))
         said, left = "", playing.left()
@@ -261,7 +266,7 @@ class SiteHosts:
             try:
                 book = self._playbook(left, lane)
                 playing.hosts_of_play = {part.name: part.hosts for part in book.parts}
-                said = await ansible.play(book, run_id=self.lease.run_id, on_line=playing.hear)
+                said = await ansible.play(book, run_id=lease.run_id, on_line=playing.hear)
             except RefusedError:
                 raise
             except PachonError as error:
@@ -269,7 +274,20 @@ class SiteHosts:
             await playing.prove()
             # Ansible ends all plays when all hosts of one have failed: the others' roles are yet to be played.
             left = playing.left() if playing.failed_since() else {}
-        return [*outside.values(), *playing.finish(said)]
+        troubles = playing.finish(said)
+        return troubles if again else [*troubles, *await self._play_left(playing.left_over, lease, lane)]
+
+    async def _play_left(self, works: Collection[RoleWork], lease: Lease, lane: int) -> list[Trouble]:
+        """Remove what these roles, just played, no longer mention, and have their handlers take notice."""
+        if not works:
+            return []
+        await self.look({work.host for work in works})
+        own = {work.address for work in works}
+        todo: dict[HostName, list[RoleWork]] = {}
+        for name, pending in (await asyncio.to_thread(self.pending, {work.host for work in works})).items():
+            left = [one for one in pending if one.address in own and any(each.aspect == LEFT for each in one.drift)]
+            todo |= {name: left} if left else {}
+        return await self._play(todo, lease, lane, again=True) if todo else []
 
     def _outside(self, todo: Mapping[HostName, Sequence[RoleWork]]) -> dict[str, Trouble]:
         """Hosts that need more than the approved plan holds: nothing is played there."""
@@ -282,7 +300,7 @@ class SiteHosts:
                 work.role
                 for work in works
                 if work.role not in strange
-                and (self.bound[work.address] != work.given or now.get(work.role) != known[work.role])
+                and (self.bound[work.address] != work.given or now.get(work.role) != known.get(work.role))
             ]
             told = [f"{', '.join(strange)} would be played, which the plan does not hold"] if strange else []
             if other:
@@ -299,13 +317,8 @@ class SiteHosts:
         """Put down intents, with what earlier plays left, and put aside what lies where it may not."""
         before = {work.address: document_of(work.before) for work in works if work.before is not None}
         await asyncio.to_thread(intend, self.store, lease, [work.address for work in works], documents=before)
-        strangers: dict[HostName, list[str]] = {}
-        for work in works:
-            paths = [each.name for each in work.drift if each.aspect == STRANGER]
-            if paths:
-                strangers.setdefault(work.host, []).extend(paths)
-        if strangers:
-            await self.probe.sweep(addresses_of(self.site), strangers)
+        if rest := rest_of(works):
+            await self.probe.sweep(addresses_of(self.site), rest)
 
     async def manifests(
         self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]
@@ -332,6 +345,7 @@ class SiteHosts:
                     before=work.before,
                     drift=() if work.renewed else work.drift,
                     effects=effects.get((name, role)),
+                    brought=image_tasks_of(role),
                 )
                 for role, work in roles.items()
             }
@@ -371,26 +385,6 @@ class _Kept:
     """By serial, the host keys that were made when the machine was last deployed: a new installation has others."""
     secrets: Mapping[str, str]
     """Digests by name."""
-
-
-def _given(role: str, arguments: hostvars.Arguments) -> str:
-    return digest([role_trees()[role], arguments])[:GIVEN_DIGITS]
-
-
-def _reason(role: str, wanted: str, kept: Receipt | None, manifest: Manifest | None) -> str:
-    """Why the role must be played, for people; empty if its receipt proves that it need not."""
-    if kept is None:
-        return "was never played here"
-    if kept.is_intent:
-        return f"run {kept.run_id} began it and did not end it well"
-    if kept.inputs_digest != wanted:
-        return "its text, its arguments, its secrets or the installation of the host changed"
-    if manifest is None or not manifest.recorded:
-        return "what it left there was never recorded"
-    days = DAYS_PROVEN.get(role)
-    if days is not None and datetime.now(UTC) - kept.at > timedelta(days=days):
-        return f"was last played more than {days} days ago"
-    return ""
 
 
 def _counted(number: int, what: str) -> str:

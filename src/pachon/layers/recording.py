@@ -6,11 +6,22 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from pachon.drivers.ansible import Effects
-from pachon.drivers.probe import LOOK, RECORD, Seen, Values
+from pachon.drivers.probe import LOOK, RECORD, Rest, Seen, Values
 from pachon.errors import PachonError
 from pachon.layers.role_effects import Leavings
 from pachon.model.facility import HostName
-from pachon.model.manifest import STRANGER, Difference, Expected, Manifest, Subject, recorded, subjects_of
+from pachon.model.manifest import (
+    LEFT,
+    STRANGER,
+    Difference,
+    Expected,
+    Manifest,
+    Subject,
+    is_left,
+    recorded,
+    subjects_of,
+    unmentioned,
+)
 
 
 class Probes(Protocol):
@@ -27,9 +38,9 @@ class Probes(Protocol):
         """What each host has of these subjects, in their order, or why it could not be asked."""
 
     async def sweep(
-        self, addresses: Mapping[str, str], paths: Mapping[str, Sequence[str]], *, limit: timedelta = RECORD
+        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, limit: timedelta = RECORD
     ) -> dict[str, Sequence[str] | PachonError]:
-        """What was put aside on each host, or why it could not be asked."""
+        """What went from each host, or why it could not be asked."""
 
 
 @dataclass
@@ -42,6 +53,8 @@ class Told:
     drift: Sequence[Difference]
     """For which it was played, where its inputs are the same as before."""
     effects: Effects | None = None
+    brought: frozenset[str] = frozenset()
+    """Tasks of the image: what these left goes with the image, and is played only to be mended."""
     unmended: list[Difference] = field(default_factory=list)
     """What the play has not put right."""
 
@@ -58,10 +71,33 @@ class Told:
                 subjects += subjects_of(managed.effects, owner=task)
         return Manifest(subjects=tuple(subjects), unknown=tuple(dict.fromkeys(unknown)))
 
+    def asked(self) -> tuple[Subject, ...]:
+        """What the host is asked for: the subjects, and what it may still have of those of earlier plays."""
+        manifest = self.manifest()
+        return (*manifest.subjects, *self.over(manifest))
+
+    def over(self, manifest: Manifest) -> tuple[Subject, ...]:
+        """What of earlier plays it does not mention any more; of tasks that did not tell what they leave, nothing."""
+        told, silent = self.effects is not None, {*manifest.unknown, *self.brought}
+        over = unmentioned(manifest, self.before)
+        kept = () if self.before is None else self.before.left
+        return tuple(each for each in over if each in kept or (told and each.owner not in silent))
+
+    def unseen(self) -> Manifest:
+        """The manifest without values, where the host could not be asked."""
+        bare = self.manifest()
+        return bare.model_copy(update={"left": self.over(bare)})
+
     def taken(self, values: Sequence[Mapping[str, Any]], *, others: Collection[str]) -> Manifest:
         """The manifest with these values; what drifted and was not put right is still expected to be as before."""
-        made = recorded(self.manifest(), values, before=self.before, others=others)
-        wanted = {(each.kind, each.name, each.aspect): each for each in self.drift if each.aspect != STRANGER}
+        bare = self.manifest()
+        number = len(bare.subjects)
+        made = recorded(bare, values[:number], before=self.before, others=others)
+        over = zip(self.over(bare), values[number:], strict=True)
+        made = made.model_copy(update={"left": tuple(each for each, found in over if is_left(each, found))})
+        wanted = {
+            (each.kind, each.name, each.aspect): each for each in self.drift if each.aspect not in (LEFT, STRANGER)
+        }
         subjects = []
         for subject in made.subjects:
             kept = dict(subject.values)
@@ -73,6 +109,8 @@ class Told:
                     kept[aspect] = difference.expected
                     self.unmended.append(difference)
             subjects.append(subject.model_copy(update={"values": kept}))
+        still = {(each.kind, each.name) for each in made.left}
+        self.unmended += [each for each in self.drift if each.aspect == LEFT and (each.kind, each.name) in still]
         return made.model_copy(update={"subjects": tuple(subjects)})
 
 
@@ -80,21 +118,18 @@ async def record(
     told: Mapping[HostName, Mapping[str, Told]], probe: Probes, addresses: Mapping[HostName, str]
 ) -> dict[HostName, dict[str, Manifest]]:
     """The manifest of each role on each host; without values where a host could not be asked."""
-    bare = {host: {role: each.manifest() for role, each in roles.items()} for host, roles in told.items()}
-    subjects = {
-        host: [subject for manifest in roles.values() for subject in manifest.subjects] for host, roles in bare.items()
-    }
+    asked = {host: {role: each.asked() for role, each in roles.items()} for host, roles in told.items()}
+    subjects = {host: [subject for each in roles.values() for subject in each] for host, roles in asked.items()}
     answers = await probe.record(addresses, {host: each for host, each in subjects.items() if each})
     made: dict[HostName, dict[str, Manifest]] = {}
-    for host, roles in bare.items():
+    for host, roles in asked.items():
         answer: Values | PachonError = answers.get(host, ())
         if isinstance(answer, PachonError):
-            made[host] = roles
+            made[host] = {role: told[host][role].unseen() for role in roles}
             continue
         left, names = list(answer), {each.name for each in subjects[host]}
         made[host] = {}
-        for role, manifest in roles.items():
-            number = len(manifest.subjects)
-            made[host][role] = told[host][role].taken(left[:number], others=names)
-            left = left[number:]
+        for role, each in roles.items():
+            made[host][role] = told[host][role].taken(left[: len(each)], others=names)
+            left = left[len(each) :]
     return made

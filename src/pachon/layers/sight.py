@@ -1,7 +1,7 @@
 """What hosts of a site are seen to have of what roles left there: one round of the probe, all side by side."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -11,9 +11,19 @@ from pydantic import ValidationError
 from pachon import hostvars
 from pachon.drivers.probe import LOOK, Seen
 from pachon.errors import PachonError
+from pachon.layers.role_trees import has_host_part, role_trees
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
-from pachon.model.manifest import Difference, Expected, Manifest, differences, expected_of
+from pachon.model.manifest import (
+    GOING,
+    Difference,
+    Expected,
+    Manifest,
+    Subject,
+    differences,
+    expected_gone,
+    expected_of,
+)
 from pachon.store.database import Store
 from pachon.store.drift import Acceptance, accepted, seen_since
 from pachon.store.receipts import Receipt, receipts_at, receipts_under, versions_under
@@ -46,6 +56,8 @@ class Sight:
     """Hosts that could not be asked, and why: what they have is unknown."""
     asked: int = 0
     """Hosts."""
+    over: frozenset[tuple[HostName, str]] = frozenset()
+    """Hosts and roles: it was asked for what these left and no longer mention."""
 
     def acceptance(self, site: str, difference: Difference, *, now: datetime) -> Acceptance | None:
         """The acceptance that speaks for this difference now."""
@@ -67,6 +79,7 @@ class Sight:
             acceptances=later.acceptances,
             unanswered={**kept, **later.unanswered},
             asked=self.asked,
+            over=frozenset(each for each in self.over if each[0] not in hosts) | later.over,
         )
 
     def played(self, roles: Collection[tuple[HostName, str]], *, unmended: Collection[Difference]) -> "Sight":
@@ -144,32 +157,79 @@ def asked_of(site: Site) -> Asked:
     )
 
 
+def left_at(
+    roles: Collection[str], played: Collection[str], receipts: Mapping[str, Receipt]
+) -> dict[str, tuple[Subject, ...]]:
+    """By role, what roles left on a host and no longer mention, and what roles left that it no longer has.
+
+    ``receipts`` are the host's own. Nothing is left over while not all of its roles were ``played`` well: another one
+    might be just about to mention it.
+    """
+    there = role_trees()
+    if any(role in there and has_host_part(role) and role not in played for role in roles):
+        return {}
+    found: dict[str, tuple[Subject, ...]] = {}
+    for address, receipt in receipts.items():
+        role = address.rpartition("/")[2]
+        is_own = role in roles
+        kept = receipt.document.get(MANIFEST)
+        manifest = manifest_of(receipt) if kept and (not is_own or kept.get("left")) else None
+        if manifest is not None and not (is_own and "/left/" in address):
+            left = manifest.left if is_own else (*manifest.left, *manifest.subjects)
+            found[role] = (*found.get(role, ()), *(each for each in left if each.kind in GOING))
+    return {role: each for role, each in found.items() if each}
+
+
 class Memory:
     """What is expected of hosts, worked out again only where a receipt is another: for who looks again and again."""
 
     def __init__(self) -> None:
-        self._known: dict[HostName, tuple[object, list[Expected]]] = {}
+        self._known: dict[HostName, _Known] = {}
 
     def expectations(self, asked: Asked, store: Store) -> dict[HostName, list[Expected]]:
         """What is expected of each host that has a manifest."""
-        versions = versions_under(store, f"{asked.site}/host/")
-        wanted = {
-            name: {
-                role: (address, versions[address])
-                for role in roles
-                if (address := f"{asked.site}/host/{name}/role/{role}") in versions
-            }
-            for name, roles in asked.roles.items()
-        }
-        new = [name for name, each in wanted.items() if self._known.get(name, (None,))[0] != each]
+        own: dict[HostName, dict[str, object]] = {name: {} for name in asked.roles}
+        for prefix in ("host", "left"):
+            for address, version in versions_under(store, f"{asked.site}/{prefix}/").items():
+                _, _, name, *rest = address.split("/")
+                if name in own and (prefix == "left" or rest[:1] == ["role"]):
+                    own[name][address] = version
+        new = [name for name, each in own.items() if name not in self._known or self._known[name].versions != each]
         if len(new) > len(self._known):
-            receipts = receipts_under(store, f"{asked.site}/host/")
+            receipts = {
+                **receipts_under(store, f"{asked.site}/host/"),
+                **receipts_under(store, f"{asked.site}/left/"),
+            }
         else:
-            receipts = receipts_at(store, [address for name in new for address, _ in wanted[name].values()])
+            receipts = receipts_at(store, [address for name in new for address in own[name]])
         for name in new:
-            found = manifests_at(asked.site, name, asked.roles[name], receipts)
-            self._known[name] = (wanted[name], expected_of(found) if found else [])
-        return {name: self._known[name][1] for name in asked.roles if self._known[name][1]}
+            mine = {address: receipts[address] for address in own[name] if address in receipts}
+            self._known[name] = _known_of(asked.site, name, asked.roles[name], own[name], mine)
+        return {name: self._known[name].expected for name in asked.roles if self._known[name].expected}
+
+    def over(self, hosts: Collection[HostName]) -> frozenset[tuple[HostName, str]]:
+        """Hosts and roles of which something is left over, by what is expected."""
+        return frozenset((name, role) for name in hosts for role in self._known[name].over)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is expected of one host, and by which receipts."""
+
+    versions: Mapping[str, object]
+    expected: list[Expected]
+    over: frozenset[str]
+    """Roles that left something which they no longer mention."""
+
+
+def _known_of(
+    site: str, name: HostName, roles: Sequence[str], versions: Mapping[str, object], receipts: Mapping[str, Receipt]
+) -> _Known:
+    found = manifests_at(site, name, roles, receipts)
+    left = left_at(roles, found, receipts) if found else {}
+    kept = [each for manifest in found.values() for each in manifest.subjects] if left else []
+    gone = expected_gone(left, kept) if left else []
+    return _Known(versions, [*expected_of(found), *gone] if found else [], frozenset(left))
 
 
 async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = LOOK, memory: Memory) -> Sight:
@@ -194,6 +254,7 @@ async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = 
                 name: " ".join(each.message.split()) for name, each in answers.items() if isinstance(each, PachonError)
             },
             asked=len(expected),
+            over=memory.over(expected),
         )
 
     return await asyncio.to_thread(remember)

@@ -19,6 +19,15 @@ IS = "is"
 ENTRIES = "entries"
 """The aspect of a folder that is owned whole: names of what lies in it."""
 STRANGER = "stranger"
+LEFT = "left"
+"""The aspect of what a role no longer mentions: it is to go."""
+GOING = ("file", "folder", "link", "unit")
+"""Kinds that go once no role mentions them. Packages are their image's; accounts own files by number wherever those
+lie; what the kernel was set to before nobody knows, and mounts hold data: they stay."""
+
+WANTED = {"enabled": "enabled", "running": "yes"}
+UNWANTED = {"enabled": "disabled", "running": "no"}
+"""Of a unit."""
 
 
 class Subject(Frozen):
@@ -50,7 +59,7 @@ class Manifest(Frozen):
     unknown: tuple[str, ...] = ()
     """Tasks whose effect cannot be expressed."""
     left: tuple[Subject, ...] = ()
-    """What earlier plays left and the role no longer mentions: to be deleted."""
+    """What earlier plays left and the role no longer mentions: it is to go."""
     recorded: bool = False
     """Whether the values were read off the host."""
 
@@ -66,6 +75,8 @@ class Expected(Frozen):
     """Role and task by aspect."""
     allowed: tuple[str, ...] | None = None
     """Of a folder that is owned whole: the names that may lie in it."""
+    left: bool = False
+    """Whether no role mentions it any more: it is expected to be gone, or as if nobody wanted it."""
 
 
 class Difference(Frozen):
@@ -90,6 +101,8 @@ class Difference(Frozen):
         """A few words for people."""
         if self.aspect == STRANGER:
             return f"{self.name} is a stranger"
+        if self.aspect == LEFT:
+            return f"{self.kind} {self.name} is left over"
         if self.aspect == IS:
             return f"{self.kind} {self.name}: {self.seen} instead of {self.expected}"
         return f"{self.kind} {self.name}: {self.aspect} {_short(self.seen)} instead of {_short(self.expected)}"
@@ -109,8 +122,7 @@ def recorded(
 ) -> Manifest:
     """The manifest with what the host answered for its subjects, in their order.
 
-    ``before`` is the manifest of the play before this one: what it had and this one has not, is left over. ``others``
-    are names of subjects of the host's other roles.
+    ``before`` is the manifest of the play before this one. ``others`` are names of subjects of the host's other roles.
     """
     known = {} if before is None else {(each.kind, each.name): each for each in before.subjects}
     own = {*others, *(each.name for each in manifest.subjects)}
@@ -125,10 +137,70 @@ def recorded(
         told.append(
             subject.model_copy(update={"values": {**values, **subject.declared}, "brought": brought}),
         )
-    mentioned = {(each.kind, each.name) for each in told} | {("absent", each.name) for each in told}
-    earlier_ones = () if before is None else (*before.left, *before.subjects)
-    left = {(each.kind, each.name): each for each in earlier_ones if (each.kind, each.name) not in mentioned}
-    return Manifest(subjects=tuple(told), unknown=manifest.unknown, left=tuple(left.values()), recorded=True)
+    return Manifest(subjects=tuple(told), unknown=manifest.unknown, recorded=True)
+
+
+def unmentioned(manifest: Manifest, before: Manifest | None) -> tuple[Subject, ...]:
+    """What an earlier manifest has that is to go, now that this one does not mention it any more."""
+    if before is None:
+        return ()
+    names = {_place(each.kind, each.name) for each in manifest.subjects}
+    over = {_place(each.kind, each.name): each for each in (*before.left, *before.subjects) if each.kind in GOING}
+    return tuple(each for place, each in over.items() if place not in names)
+
+
+def is_left(subject: Subject, found: Mapping[str, Any]) -> bool:
+    """Whether a host that answered this still has it as a role that is no more wanted it."""
+    if subject.kind == "unit":
+        return any(found.get(aspect) == value for aspect, value in _wanted_of(subject).items())
+    return bool(found.get(IS, "absent") != "absent")
+
+
+def expected_gone(roles: Mapping[str, Sequence[Subject]], kept: Collection[Subject]) -> list[Expected]:
+    """What is expected of what these roles left and no longer mention, where ``kept`` is what roles of the host do."""
+    places = {_place(each.kind, each.name) for each in kept}
+    above = {folder for each in kept if each.name.startswith("/") for folder in _folders_above(each.name)}
+    going = {
+        _place(each.kind, each.name): (role, each)
+        for role, all_ in roles.items()
+        for each in all_
+        if _place(each.kind, each.name) not in places and each.name not in above
+    }
+    names = {each.name for _, each in going.values()}
+    return [
+        Expected(
+            kind=each.kind,
+            name=each.name,
+            secret=False,
+            values=_unwanted(each),
+            owners=dict.fromkeys((*_unwanted(each), ENTRIES), (role, each.owner)),
+            allowed=_inside(each.name, names) if each.kind == "folder" else None,
+            left=True,
+        )
+        for role, each in going.values()
+        if _unwanted(each)
+    ]
+
+
+def _wanted_of(subject: Subject) -> dict[str, str]:
+    """What a role wanted of a unit that it has to lose."""
+    return {aspect: value for aspect, value in WANTED.items() if subject.values.get(aspect) == value}
+
+
+def _unwanted(subject: Subject) -> dict[str, str]:
+    if subject.kind != "unit":
+        return {IS: "absent"}
+    return {aspect: UNWANTED[aspect] for aspect in _wanted_of(subject)}
+
+
+def _place(kind: Kind, name: str) -> tuple[str, str]:
+    """What a subject is told apart by: at a path lies one thing only."""
+    return ("path" if name.startswith("/") and kind != "mount" else kind, name)
+
+
+def _folders_above(path: str) -> list[str]:
+    above = posixpath.dirname(path)
+    return [] if above == path else [above, *_folders_above(above)]
 
 
 def expected_of(manifests: Mapping[str, Manifest]) -> list[Expected]:
@@ -160,9 +232,13 @@ def expected_of(manifests: Mapping[str, Manifest]) -> list[Expected]:
 
 def _allowed(folder: Subject, names: Collection[str]) -> tuple[str, ...]:
     """Names that may lie in a folder which is owned whole: what roles put there, and what it had the first time."""
-    above = folder.name + "/"
-    inside = {name.removeprefix(above).partition("/")[0] for name in names if name.startswith(above)}
-    return tuple(sorted(inside | set(folder.brought)))
+    return tuple(sorted({*_inside(folder.name, names), *folder.brought}))
+
+
+def _inside(folder: str, names: Collection[str]) -> tuple[str, ...]:
+    """What of these paths lies in the folder, by its name there."""
+    above = folder + "/"
+    return tuple(sorted({name.removeprefix(above).partition("/")[0] for name in names if name.startswith(above)}))
 
 
 def _other(kind: Kind) -> Kind:
@@ -175,13 +251,18 @@ def differences(
 ) -> tuple[Difference, ...]:
     """What differs, where the host told ``seen`` of the expectations with these numbers."""
     told = []
+    over = {each.name for each in expected if each.left}
     for number, found in seen:
         each = expected[number]
+        if each.left:
+            told += _left(host, each, found)
+            continue
         gone = found.get(IS, each.values.get(IS)) != each.values.get(IS)
         for aspect, value in found.items():
             if aspect == ENTRIES:
                 role, task = each.owners[ENTRIES]
-                told += [_stranger(host, role, task, posixpath.join(each.name, name)) for name in value]
+                paths = [posixpath.join(each.name, name) for name in value]
+                told += [_stranger(host, role, task, path) for path in paths if path not in over]
             elif not gone or aspect == IS:
                 role, task = each.owners[aspect]
                 told.append(
@@ -197,6 +278,26 @@ def differences(
                     )
                 )
     return tuple(told)
+
+
+def _left(host: str, each: Expected, found: Mapping[str, Any]) -> list[Difference]:
+    """What is left over of it; a folder with anything else in it stays, and so does what is only part of a package."""
+    there = [aspect for aspect, value in found.items() if value == WANTED.get(aspect)]
+    if found.get(ENTRIES) or not (there or each.kind != "unit"):
+        return []
+    role, task = next(iter(each.owners.values()))
+    return [
+        Difference(
+            host=host,
+            role=role,
+            task=task,
+            kind=each.kind,
+            name=each.name,
+            aspect=LEFT,
+            expected="absent",
+            seen=" and ".join(there) or "there",
+        )
+    ]
 
 
 def _stranger(host: str, role: str, task: str, path: str) -> Difference:

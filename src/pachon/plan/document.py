@@ -174,8 +174,12 @@ class Plan(Frozen):
 
     @property
     def destroys(self) -> dict[str, Verb]:
-        """Addresses that need an approval by name; a machine's record goes with its host and holds nothing."""
-        listed = {action.address: action.verb for action in self.actions if action.verb in DESTROYING}
+        """Addresses that need an approval by name.
+
+        A machine's record goes with its host and holds nothing; what a role left on a host is put aside there.
+        """
+        gone = (action for action in self.actions if action.layer == "hardware" and action.verb in DESTROYING)
+        listed = {action.address: action.verb for action in gone}
         return {address: verb for address, verb in sorted(listed.items()) if "/machine/" not in address}
 
 

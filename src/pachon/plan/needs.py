@@ -130,15 +130,20 @@ class _Index:
         if self._leaving is None:
             self._leaving = {}
             for place, action in enumerate(self.actions):
-                if "/host/" in action.address and action.verb in DESTROYING:
+                if action.layer == "hardware" and "/host/" in action.address and action.verb in DESTROYING:
                     self._leaving.setdefault(ground.serial_now(action.address), set()).add(place)
         return self._leaving
 
     def roles_in_order(self, known: Sequence[str]) -> list[int]:
-        """Places of roles in the order in which they are played."""
+        """Places of roles in the order in which they are played; what hosts no longer have goes first."""
         order = {role: number for number, role in enumerate(known)}
         roles = [place for place, action in enumerate(self.actions) if action.layer == "hosts"]
-        return sorted(roles, key=lambda place: order.get(self.actions[place].address.rpartition("/")[2], 0))
+
+        def key(place: int) -> tuple[bool, int]:
+            action = self.actions[place]
+            return action.verb != "delete", order.get(action.address.rpartition("/")[2], 0)
+
+        return sorted(roles, key=key)
 
 
 def _before_making(action: Action, ground: Ground, index: _Index) -> set[int]:

@@ -15,7 +15,7 @@ EMPTY = "is empty"
 
 def protections_of(actions: Sequence[Action], ground: Ground, holding: Mapping[str, str]) -> tuple[Protection, ...]:
     """What carrying these out would lose for good, by address."""
-    gone = {action.address for action in actions if action.verb in DESTROYING}
+    gone = {action.address for action in actions if action.layer == "hardware" and action.verb in DESTROYING}
     found = [
         Protection(
             address=address,

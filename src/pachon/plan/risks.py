@@ -55,6 +55,8 @@ def _of_role(action: Action, ground: Ground) -> tuple[Risk, str]:
     if action.verb == "create":
         return "low", "it was never played there"
     why = DOORS.get(role, "")
+    if action.verb == "delete":
+        why = why or "what it left there stops and is put aside"
     known = ground.hosts.get(host)
     if why and known is not None and _carries_others(known):
         return "high", f"{why}, and others go through this host"
