@@ -16,6 +16,7 @@ from pachon.cli.answer import Answer, show
 from pachon.cli.frame import Call, Group
 from pachon.cli.trouble import crash, show_error
 from pachon.errors import ExitCode, PachonError, UsageError
+from pachon.processes import brief
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
@@ -117,7 +118,8 @@ def main() -> None:
     """Run the command line of this process and end it with the command's exit code."""
     if sys.stdout is None:  # closed by who started us
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  open for as long as the process
-    sys.exit(run(sys.argv[1:]))
+    brief.begin()
+    brief.end(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,14 +8,16 @@ import json
 import sys
 from pathlib import Path
 
-from pachon import definition
-from pachon.layers.hosts import SiteHosts
-from pachon.store.database import open_store
-from pachon.store.lease import hold
+from pachon.processes import brief
 
 
 async def converge(folder: Path, state: Path) -> dict[str, object]:
     """What had to be played, what did not answer and what failed."""
+    from pachon import definition
+    from pachon.layers.hosts import SiteHosts
+    from pachon.store.database import open_store
+    from pachon.store.lease import hold
+
     facility = definition.load(folder)
     (site,) = facility.sites
     store = open_store(state / "store.db")
@@ -45,4 +47,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    brief.begin()  # begins and ends as the command line does
+    brief.end(main())
