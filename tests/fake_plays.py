@@ -23,8 +23,8 @@ class FakePlays:
         self.dies = False
         self.heal: Callable[[], None] = lambda: None
         """What a play puts right."""
-        self.telling: set[str] = set()
-        """Roles whose tasks tell what they leave (that is: nothing beyond what is read from the role)."""
+        self.telling: dict[str, tuple[str, ...]] = {}
+        """Roles whose tasks tell what they leave, and the files that these are, beyond what is read from the role."""
 
     async def play(self, book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
         """Tell what was asked for."""
@@ -47,7 +47,9 @@ class FakePlays:
                     }
                     on_line(Result.model_validate({**line, "handler": False, "state": "changed"}))
             for host in verdicts if part.role in self.telling else ():
-                on_line(Effects(kind="effects", play=part.name, host=host, tasks=()))
+                effects = [{"kind": "file", "name": name, "aspects": ["mode"]} for name in self.telling[part.role]]
+                task = {"task": f"{part.role} : Do", "effects": effects}
+                on_line(Effects.model_validate({"kind": "effects", "play": part.name, "host": host, "tasks": [task]}))
             on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
             if verdicts and all(verdict.state in BAD for verdict in verdicts.values()):
                 return "no more hosts left"  # as Ansible does: the plays of other hosts are left out too

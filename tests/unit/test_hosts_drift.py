@@ -27,6 +27,7 @@ ADMIN, STORAGE = "one-adm01", "one-stor01"
 SUDOERS = "/etc/sudoers.d/pachon"
 STRANGER = "/etc/sudoers.d/mallory"
 RULES = "nftables"
+VOLUMES = "/etc/pachon/volumes.json"
 OLD = "/etc/pachon/old.nft"
 
 
@@ -175,8 +176,12 @@ def test_since_when_is_remembered_until_it_is_right_again(layer: SiteHosts, prob
     assert receipts_under(layer.store, f"{ONE.name}/drift/") == {}
 
 
-def without_storage(layer: SiteHosts) -> None:
-    """The definition takes the host's group away."""
+def without_storage(layer: SiteHosts, plays: FakePlays) -> None:
+    """A task of the host's own leaves a file; then the definition takes the host's group away."""
+    plays.telling["storage"] = (VOLUMES,)
+    layer.generations = dict.fromkeys(layer.generations, "g2")
+    assert play(layer) == []
+    plays.books.clear()
     others = tuple(host.model_copy(update={"groups": ()}) if host.name == STORAGE else host for host in ONE.hosts)
     layer.site = ONE.model_copy(update={"hosts": others})
 
@@ -184,23 +189,22 @@ def without_storage(layer: SiteHosts) -> None:
 def test_what_a_role_left_on_a_host_that_no_longer_has_it_goes(
     layer: SiteHosts, probe: FakeProbe, plays: FakePlays
 ) -> None:
-    without_storage(layer)
+    without_storage(layer, plays)
     (work,) = seen(layer)
     assert (work.host, work.role, work.verb) == (STORAGE, "storage", "delete")
-    assert work.reason.startswith("the host no longer has the role: folder /srv/pools is left over and ")
+    assert work.reason == f"the host no longer has the role: file {VOLUMES} is left over"
     layer.forget_strangers()
     assert [each.verb for each in seen(layer)] == ["delete"], "it is remembered until it is done"
     assert play(layer) == []
     assert (plays.books, layer.played) == ([], {**layer.played, work.address: "delete"})
-    assert "/usr/libexec/pachon/volumes" in probe.swept[STORAGE]
-    assert "campaign" not in probe.swept[STORAGE], "accounts stay: files are theirs by number"
+    assert probe.swept == {STORAGE: [VOLUMES]}, "what came with the image stays with it"
     assert seen(layer) == []
     assert receipts_under(layer.store, f"{ONE.name}/left/") == {}
     assert receipt(layer.store, work.address) is None
 
 
-def test_what_went_by_itself_is_forgotten(layer: SiteHosts, probe: FakeProbe) -> None:
-    without_storage(layer)
+def test_what_went_by_itself_is_forgotten(layer: SiteHosts, probe: FakeProbe, plays: FakePlays) -> None:
+    without_storage(layer, plays)
     probe.gone |= {(STORAGE, each.name) for each in seen(layer)[0].drift}
     assert seen(layer) == []
     layer.forget_strangers()
@@ -209,8 +213,10 @@ def test_what_went_by_itself_is_forgotten(layer: SiteHosts, probe: FakeProbe) ->
     assert seen(layer) == [], "what somebody makes there later is theirs"
 
 
-def test_a_host_that_cannot_be_asked_keeps_what_a_role_left_for_later(layer: SiteHosts, probe: FakeProbe) -> None:
-    without_storage(layer)
+def test_a_host_that_cannot_be_asked_keeps_what_a_role_left_for_later(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays
+) -> None:
+    without_storage(layer, plays)
     assert len(seen(layer)) == 1
     probe.silent.add(STORAGE)
     assert play(layer) == [f"no SSH answer from {STORAGE}"]
@@ -227,7 +233,7 @@ def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
         own = [Subject(kind="file", name=OLD, owner="Do it", aspects=("mode",))] if role == "firewall" else []
         return dataclasses.replace(made, subjects=[*made.subjects, *own])
 
-    plays.telling.add("firewall")
+    plays.telling["firewall"] = ()
     monkeypatch.setattr(hosts, "leavings", more)
     layer.generations = dict.fromkeys(layer.generations, "g2")
     assert play(layer) == []
@@ -246,7 +252,7 @@ def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
 def test_what_a_play_does_not_tell_of_is_not_taken_for_left_over(
     layer: SiteHosts, probe: FakeProbe, plays: FakePlays
 ) -> None:
-    plays.telling.add("base")  # its tasks say what they leave, but none of those that are baked
+    plays.telling["base"] = ()  # its tasks say what they leave, but none of those that are baked
     probe.changed[ADMIN, SUDOERS, "mode"] = "0666"
     assert [work.whole for work in seen(layer)] == [True], (
         "its image part is played, and here no task says what it does"

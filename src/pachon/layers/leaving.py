@@ -13,7 +13,7 @@ from pachon.layers.following import STAGE, RoleWork, Trouble, document_of
 from pachon.layers.recording import Probes
 from pachon.layers.sight import Sight, addresses_of, manifest_of
 from pachon.model.facility import Host, HostName, Site
-from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest
+from pachon.model.manifest import LEFT, STRANGER, Difference
 from pachon.progress import Event, Progress
 from pachon.store.database import Store
 from pachon.store.receipts import Receipt, drop_receipts, put_receipt, receipts_under
@@ -119,11 +119,10 @@ def _is_clean(sight: Sight, name: HostName, role: str) -> bool:
 def _remember(store: Store, address: str, receipt: Receipt) -> None:
     manifest = manifest_of(receipt)
     if manifest is not None:
-        left = Manifest(left=(*manifest.left, *manifest.subjects))
         put_receipt(
             store,
             address,
             run_id=receipt.run_id,
             inputs_digest=receipt.inputs_digest or "left",
-            document=document_of(left),
+            document=document_of(manifest),
         )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pachon import hostvars
 from pachon.drivers.probe import LOOK, Seen
 from pachon.errors import PachonError
+from pachon.layers.role_effects import image_tasks_of
 from pachon.layers.role_trees import has_host_part, role_trees
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
@@ -175,7 +176,10 @@ def left_at(
         kept = receipt.document.get(MANIFEST)
         manifest = manifest_of(receipt) if kept and (not is_own or kept.get("left")) else None
         if manifest is not None and not (is_own and "/left/" in address):
-            left = manifest.left if is_own else (*manifest.left, *manifest.subjects)
+            # What came with the image stays with it: it lies on hosts that never had the role, too.
+            brought = frozenset() if is_own else image_tasks_of(role)
+            host_own = () if is_own else (each for each in manifest.subjects if each.owner not in brought)
+            left = (*manifest.left, *host_own)
             found[role] = (*found.get(role, ()), *(each for each in left if each.kind in GOING))
     return {role: each for role, each in found.items() if each}
 
