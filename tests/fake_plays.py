@@ -70,6 +70,8 @@ class FakeProbe:
         """Hosts that do not answer."""
         self.checked: list[str] = []
         self.swept: dict[str, list[str]] = {}
+        self.rules: list[str] = []
+        """Hosts whose packet filter was given its own rules and no others."""
         self.gone: set[tuple[str, str]] = set()
         """Hosts and names of what was swept and no play has made again."""
 
@@ -120,6 +122,7 @@ class FakeProbe:
         """Take strangers and leftovers away."""
         if silent := self.silent.intersection(rest):
             return {host: TemporaryError(f"no SSH answer from {host}") for host in silent}
+        self.rules += [host for host, each in rest.items() if each.rules]
         told = {host: [*each.units, *each.paths, *each.folders] for host, each in rest.items()}
         for host, names in told.items():
             self.swept.setdefault(host, []).extend(names)

@@ -102,6 +102,7 @@ def test_handlers_run_where_they_are_what_puts_it_right(layer: SiteHosts, probe:
     plays.heal = probe.changed.clear
     assert play(layer) == []
     assert plays.books[0].variables[STORAGE]["firewall_settle"] is True
+    assert probe.rules == [STORAGE], "a stranger's table is nothing that the handler would see"
     assert seen(layer) == []
 
 

@@ -50,6 +50,8 @@ class Rest:
     """Stopped and disabled, before anything else."""
     folders: Sequence[str] = ()
     """Removed at the end, those that are empty."""
+    rules: bool = False
+    """Whether the packet filter is to have the rules of the host's files and nothing else: no table of a stranger."""
 
 
 @dataclass(frozen=True)

@@ -291,6 +291,8 @@ def sweep(call: dict[str, Any]) -> list[str]:
         told.append(path)
     if units:
         said(["systemctl", "daemon-reload"], statuses=ANY)
+    if call.get("rules"):  # in one transaction: files that do not load leave the old rules
+        said(["/usr/sbin/nft", 'flush ruleset; include "/etc/nftables.conf"'], statuses=ANY)
     return told
 
 

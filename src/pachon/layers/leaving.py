@@ -18,6 +18,8 @@ from pachon.progress import Event, Progress
 from pachon.store.database import Store
 from pachon.store.receipts import Receipt, drop_receipts, put_receipt, receipts_under
 
+RULES = "ruleset"
+"""Kind of the live rules: the role's handler loads its own table anew and leaves tables of strangers alone."""
 GONE = "nothing: the host does not have it any more"
 """What such a role is played with."""
 
@@ -57,13 +59,14 @@ def rest_of(works: Iterable[RoleWork]) -> dict[HostName, Rest]:
     """By host, what is to go before these are played: strangers, and what is left over."""
     found: dict[HostName, list[Difference]] = {}
     for work in works:
-        if going := [each for each in work.drift if each.aspect in (LEFT, STRANGER)]:
+        if going := [each for each in work.drift if each.aspect in (LEFT, STRANGER) or each.kind == RULES]:
             found.setdefault(work.host, []).extend(going)
     return {
         host: Rest(
-            paths=[each.name for each in all_ if each.kind not in ("folder", "unit")],
+            paths=[each.name for each in all_ if each.kind not in ("folder", RULES, "unit")],
             units=[each.name for each in all_ if each.kind == "unit"],
             folders=[each.name for each in all_ if each.kind == "folder"],
+            rules=any(each.kind == RULES for each in all_),
         )
         for host, all_ in found.items()
     }
