@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no
 # They run side by side, the longest first.
 CHECKS := check-ansible check-types check-lint check-format check-imports check-yaml check-schemas check-status check-catalogue
 
-.PHONY: setup up down check test bench-up faults lock clean help $(CHECKS)
+.PHONY: setup up down check test bench-up faults kills lock clean help $(CHECKS)
 
 setup: ## Set up what the project needs on this machine (APT=no: install no Debian packages)
 	@PYTHONPATH=src $(SYSTEM_PYTHON) -m infra.toolchain.setup $(if $(filter no,$(APT)),--no-apt)
@@ -64,6 +64,9 @@ test: setup ## Set up and run all tests (ARGS="tests/unit -k lease" for some of 
 
 faults: setup ## Kill and inject faults at every point, of which "make test" takes some
 	@PACHON_FAULTS=all $(STAGE) "faults" $(BIN)/python -m pytest -m faults $(ARGS)
+
+kills: setup ## Kill runs on files at every boundary, and list all faults ever found so (ARGS=--help; ARGS=POINT for one)
+	@$(BIN)/python -m tests.faults.kills $(ARGS)
 
 bench-%: setup ## Measure: bench-up, bench-… (each ends with one JSON line)
 	@$(BIN)/python -m tests.bench.bench_$(subst -,_,$*) $(ARGS)

@@ -18,7 +18,7 @@ from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, Kind, StackName, through_switches
 from pachon.progress import Event, silent
 from pachon.site_look import Look
-from pachon.store.journal import standing
+from pachon.store.journal import addresses_of
 from pachon.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -63,13 +63,15 @@ class SiteRun:
         """
         todo, pending = found.todo, found.pending
         if self.hosts is not None:
-            await asyncio.to_thread(self._prepare, self.hosts)
+            await asyncio.to_thread(self.hosts.make_secrets)
         if not todo and not found.orphans and not pending:
+            await self.hardware.settle()
             self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
             await self._destroy(found.orphans)
             await self._bring_about(found, planned)
             await self._look_again([each for name in todo for each in found.moved[name]])
+            await self.hardware.settle()
             told = [f"{name} ran because {found.reason(name)}" for name in todo]
             told += [f"removed what a killed run had left: {address}" for address in self.destroyed]
             told += self._why_played(pending)
@@ -79,11 +81,8 @@ class SiteRun:
                 self.progress(Event(name, self.site.name, "unchanged", self._why_skipped(name)))
         if not todo and not pending:
             self.progress(Event(STAGE, self.site.name, "unchanged", self._why_no_play()))
-
-    @staticmethod
-    def _prepare(hosts: SiteHosts) -> None:
-        hosts.make_secrets()
-        hosts.forget_strangers()
+        if self.hosts is not None:  # last, since a plan that is taken up again goes by the newest run of all receipts
+            await asyncio.to_thread(self.hosts.forget_strangers)
 
     def _why_nothing(self, resources: int) -> str:
         return (
@@ -109,9 +108,9 @@ class SiteRun:
         return [f"{number} role{'s were' if number > 1 else ' was'} played{because}"]
 
     def addresses(self) -> set[str]:
-        """Everything that is defined here or may stand by our doing."""
+        """Everything that is defined here, or that anything was ever done to."""
         defined = {each.address for resources in self.hardware.resources.values() for each in resources}
-        return defined | {entry.address for entry in standing(self.hardware.store, self.site.name)}
+        return defined | addresses_of(self.hardware.store, self.site.name)
 
     def _why_skipped(self, name: StackName) -> str:
         return "same inputs, and seen to be right" if self.hardware.resources[name] else "the definition has none here"

@@ -15,7 +15,7 @@ from pachon.errors import PachonError
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, inputs_digest, inputs_of
 from pachon.model.stamp import Stamp, digest
 from pachon.store.database import Store
-from pachon.store.journal import Entry
+from pachon.store.journal import Entry, standing, unfinished
 from pachon.store.receipts import Receipt, put_receipt, receipt
 
 if TYPE_CHECKING:
@@ -121,6 +121,21 @@ class SiteHardware:
         exports = await asyncio.gather(*(self.engine.export(stack) for stack in self.stack_by_name.values()))
         in_state = [Stamp(address=each.address, generation=each.generation) for export in exports for each in export]
         return await orphans.find(self.engine.run_file(self.stack_by_name["compute"]), in_state=in_state)
+
+    async def settle(self) -> list[str]:
+        """Addresses at which steps of killed runs were ended, as the world shows them.
+
+        Raises:
+            RefusedError: a later writer has taken the site's lease.
+        """
+        from infra.provider import settling
+
+        run = self.engine.run_file(self.stack_by_name["compute"])
+        begun = unfinished(self.store, run.site, run_id=run.run_id)
+        if not begun:
+            return []
+        newest = {entry.step for entry in standing(self.store, run.site)}
+        return await settling.settle(run, begun, newest=newest)
 
     def has_record(self, stack: StackName) -> bool:
         """Whether the engine may have a state of the stack; without one all that is declared is yet to be created."""

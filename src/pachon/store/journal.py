@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import bindparam, func, insert, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from pachon.store.database import Store
 from pachon.store.lease import require
@@ -45,8 +45,10 @@ _MADE = (
 
 @dataclass(frozen=True)
 class Entry:
-    """The last step known of an address, of which something may stand in the world."""
+    """The last step known of an address, of which something may stand in the world; or one that nobody ended."""
 
+    step: int
+    """Its number."""
     address: str
     kind: str
     verb: Verb
@@ -175,18 +177,39 @@ def standing(store: Store, site: str) -> list[Entry]:
     with store.transaction() as connection:
         rows = connection.execute(select(steps).where(steps.c.id.in_(newest))).all()
     return [
-        Entry(
-            address=row.address,
-            kind=row.kind,
-            verb=row.verb,
-            generation=row.generation,
-            inputs=dict(row.inputs),
-            run_id=row.run_id,
-            outcome=row.outcome,
-        )
+        _entry(row)
         for row in sorted(rows, key=lambda row: row.address)
         if not (row.verb == "delete" and row.outcome == "done")
     ]
+
+
+def unfinished(store: Store, site: str, *, run_id: str) -> list[Entry]:
+    """Steps of the site that were begun by other runs than that one, and never heard of again, in their order.
+
+    Whoever holds the site's lease knows that those runs are dead.
+    """
+    query = select(steps).where(steps.c.site == site, steps.c.outcome.is_(None), steps.c.run_id != run_id)
+    with store.transaction() as connection:
+        return [_entry(row) for row in connection.execute(query.order_by(steps.c.id))]
+
+
+def addresses_of(store: Store, site: str) -> set[str]:
+    """Every address of the site at which anything was ever begun."""
+    with store.transaction() as connection:
+        return set(connection.execute(select(steps.c.address).where(steps.c.site == site).distinct()).scalars())
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        step=row.id,
+        address=row.address,
+        kind=row.kind,
+        verb=row.verb,
+        generation=row.generation,
+        inputs=dict(row.inputs),
+        run_id=row.run_id,
+        outcome=row.outcome,
+    )
 
 
 def count_steps(store: Store, site: str, *, address: str = "") -> int:
