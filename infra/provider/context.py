@@ -26,6 +26,7 @@ class Context:
         self._glanced: dict[MachineAt, asyncio.Task[MachineSeen]] | None = None if run.fencing_token else {}
         self._files: dict[str, int] = {}
         """Descriptors of what is added to, by path."""
+        self._deploying: dict[str, tuple[str, str]] | None = None
         self._store: Any = None
         self._journal: Any = None
         self._allowed: dict[str, list[Allowed]] = {}
@@ -86,6 +87,20 @@ class Context:
             known = machines_of(self.store, self.run.site)
             self._pins = {serial: record.bmc_tls_sha256 for serial, record in known.items()}
         return self._pins.get(serial, "")
+
+    def deploying(self, serial: str) -> tuple[str, str] | None:
+        """Address and generation of the host whose deploy onto that machine is not known to have ended."""
+        if self._deploying is None:
+            from pachon.model.lifecycle import MachineState
+            from pachon.store.machines import machines_of
+
+            known = machines_of(self.store, self.run.site)
+            self._deploying = {
+                serial: (record.address, record.generation)
+                for serial, record in known.items()
+                if record.state is MachineState.DEPLOYING
+            }
+        return self._deploying.get(serial)
 
     def note_pin(self, serial: str, pin: str) -> None:
         """Remember what enrolment pinned."""

@@ -132,17 +132,21 @@ class Hosts:
             )
 
     async def read(self, context: Context, inputs: Properties) -> Found | None:
-        """The host by the machine's asset tag; of another generation if that is what stands there."""
+        """The host by the machine's asset tag; of another generation if that is what stands there.
+
+        One whose deploy a killed run has not ended counts as off: its update goes on with it.
+        """
         wanted = HostInputs.model_validate(inputs)
         seen = await context.seen(machine_at(context, wanted))
         tagged = parse_stamp(seen.asset_tag)
         if tagged is None or tagged.address != wanted.address:
             return None
         found = {**inputs, "generation": tagged.generation}
-        return Found(found, {"adopted": True, "asset_tag": str(tagged), "on": seen.on})
+        on = seen.on and not _is_unfinished(context, wanted.serial, tagged)
+        return Found(found, {"adopted": True, "asset_tag": str(tagged), "on": on})
 
     async def update(self, context: Context, old: Properties, new: Properties) -> Properties:
-        """Start it if it is off, give it its new addresses; groups and enclave are only recorded here."""
+        """Start it if it is off, or end its deploy; give it its new addresses; groups and enclave are only recorded."""
         before, wanted = HostInputs.model_validate(old), HostInputs.model_validate(new)
         machine, host = machine_at(context, wanted), host_at(wanted)
         seen = await context.world.inspect(machine)
@@ -152,7 +156,9 @@ class Hosts:
                 f"not {stamp_of(wanted)}",
                 cure="the world has moved since it was looked at: see 'pachon plan', then run again",
             )
-        if not seen.on:
+        if _is_unfinished(context, wanted.serial, stamp_of(wanted)):
+            await self.create(context, new)
+        elif not seen.on:
             await context.world.start(machine)
             await self._arrived(context, machine, host, stamp_of(wanted))
         if before.nics != wanted.nics:
@@ -200,6 +206,10 @@ def host_at(wanted: HostInputs) -> HostAt:
 def stamp_of(wanted: HostInputs) -> Stamp:
     """The stamp that the host is to carry."""
     return Stamp(address=wanted.address, generation=wanted.generation)
+
+
+def _is_unfinished(context: Context, serial: str, stamp: Stamp) -> bool:
+    return context.deploying(serial) == (stamp.address, stamp.generation)
 
 
 def fencing(context: Context) -> Properties:

@@ -210,9 +210,7 @@ def facts(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> list[Fac
         Fact(address=f"{site}/secret/{name}", kind="secret", value=value) for name, value in secrets.items() if value
     ]
     by_host: dict[str, dict[str, str]] = {}
-    for (
-        each
-    ) in seen.site.active_hosts:  # what others had is relied on by nothing, and forgotten as soon as a run begins
+    for each in seen.site.active_hosts:  # what others had is relied on by nothing, and forgotten by the next run
         for role in hostvars.roles_of(each):
             if receipt_of_role := kept.get(f"{site}/host/{each.name}/role/{role}"):
                 by_host.setdefault(f"{site}/host/{each.name}", {})[role] = receipt_of_role.inputs_digest
