@@ -6,6 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Any
 
 from infra.provider.world import MachineAt, MachineSeen, World
@@ -111,8 +112,14 @@ class Context:
         """Nothing, if the plan has that action; a replacement allows its delete and its create.
 
         Raises:
-            RefusedError: it has not.
+            RefusedError: it has not, or it destroys and the approval for that has ended.
         """
+        until = self.run.destroy_until
+        if verb == "delete" and "/machine/" not in address and until is not None and datetime.now(UTC) > until:
+            raise RefusedError(
+                f"{address}: the approval to destroy it ended at {until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+                cure="look at what is left ('pachon plan'), and approve it anew",
+            )
         if self.run.allowed is None:
             return
         verbs = {verb, "replace"} if verb in ("create", "delete") else {verb}

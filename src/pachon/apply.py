@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from infra.toolchain import programs
@@ -47,6 +48,8 @@ class Order:
     sites: tuple[Site, ...]
     destroy: frozenset[str] = frozenset()
     """Addresses whose deletion or replacement was approved."""
+    destroy_until: datetime | None = None
+    """When that approval ends: nothing is begun to be destroyed after it. None: it has no end."""
     definition: Path | None = None
     """Folder that the facility was read from; kept, so that what stands can be looked at and taken down without."""
     plan: Plan | None = None
@@ -118,6 +121,7 @@ class Run:
             images=self.images,
             progress=tap,
             lease=lease,
+            destroy_until=self.order.destroy_until,
         )
         hosts = hosts_of(hardware, self.ground, state=self.order.state, lease=lease, progress=tap)
         return SiteRun(

@@ -1,6 +1,7 @@
 """Puts the layers of one site together: the one place that knows from what each is made."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from infra.toolchain import programs
@@ -45,8 +46,12 @@ def hardware_of(
     images: Mapping[str, Images],
     progress: Progress,
     lease: Lease | None = None,
+    destroy_until: datetime | None = None,
 ) -> SiteHardware:
-    """The hardware layer of a site; without a lease it can only look and preview."""
+    """The hardware layer of a site; without a lease it can only look and preview.
+
+    ``destroy_until``: when the approval of what is destroyed ends.
+    """
     from infra.boot import launch
 
     facts = facts_of(images)
@@ -55,6 +60,7 @@ def hardware_of(
         pulumi=programs.find("pulumi"),
         state=state,
         lease=lease,
+        destroy_until=destroy_until,
         progress=progress,
         image_paths=files,
         sites={

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,19 @@ def test_nothing_outside_the_approved_plan_is_done(world: World) -> None:
     session(doing.create, HOST, inputs)
     with pytest.raises(RefusedError, match="approved has no 'delete'"):
         session(doing.delete, HOST, inputs)
+
+
+def test_nothing_is_begun_to_be_destroyed_after_its_approval_has_ended(world: World) -> None:
+    inputs = declared(world, "compute", Kind.HOST).inputs
+    now = datetime.now(UTC)
+    session = Session(run_file(world, destroy_until=now - timedelta(minutes=1)))
+    session(doing.create, HOST, inputs)
+    with pytest.raises(RefusedError, match="the approval to destroy it ended at"):
+        session(doing.delete, HOST, inputs)
+    assert world.serial(1)["on"] is True
+    session.run = session.run.model_copy(update={"destroy_until": now + timedelta(hours=1)})
+    session(doing.delete, HOST, inputs)
+    assert world.serial(1)["on"] is False
 
 
 def test_a_network_is_changed_in_place_and_removed_only_under_its_stamp(world: World, session: Session) -> None:

@@ -14,6 +14,7 @@ from pachon.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from pachon.plan import Plan
+    from pachon.plan.approval import Approval
 
 app = verb()
 
@@ -57,13 +58,15 @@ def apply(
         raise UsageError(
             f"{file} is a plan of {plan.facility!r}, this is {facility.name!r}", cure=f"--facility {plan.facility}"
         )
+    approval = _approved(call, plan, file, destroy=destroy or [], until=until, signers=signers)
     order = Order(
         facility=facility,
         state=places.state(facility.name),
         cache=places.cache(),
         command=f"pachon apply {file}",
         sites=tuple(site for site in call.sites(facility) if site.name in plan.sites),
-        destroy=_approved(call, plan, file, destroy=destroy or [], until=until, signers=signers),
+        destroy=frozenset() if approval is None else frozenset(approval.destroy),
+        destroy_until=None if approval is None else approval.until,
         definition=call.folder,
         plan=plan,
         approving=f"pachon apply {file}",
@@ -81,8 +84,8 @@ def _plan(file: Path) -> "Plan":
 
 def _approved(
     call: Call, plan: "Plan", file: Path, *, destroy: list[str], until: str, signers: Path | None
-) -> frozenset[str]:
-    """Addresses that may be destroyed, by what is given now or was approved before.
+) -> "Approval | None":
+    """What may be destroyed and until when, by what is given now or was approved before; None if nobody was asked.
 
     Raises:
         RefusedError: there is no valid approval where there has to be one.
@@ -100,5 +103,4 @@ def _approved(
     if destroy:
         refuse_unapproved(plan, destroy, command=f"pachon apply {file}")
         approving.approve(plan, file, destroy=destroy, until=approving.moment(until, now), key=None)
-    given = approving.approval_of(plan, file, signers=who, now=now)
-    return frozenset() if given is None else frozenset(given.destroy)
+    return approving.approval_of(plan, file, signers=who, now=now)

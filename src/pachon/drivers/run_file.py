@@ -4,6 +4,7 @@ Written with mode 0600; PACHON_RUN names it. It holds paths of secrets' folders,
 """
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,6 +86,8 @@ class RunFile(_Document):
     """None: whatever the engine asks for."""
     keep_unseen: bool = False
     """Whether a refresh leaves a resource that does not answer as it was recorded, instead of ending there."""
+    destroy_until: datetime | None = None
+    """Moment at which the approval of what is destroyed ends; None: it has no end."""
     destroy_data: tuple[str, ...] = ()
     """Addresses of volumes that may be deleted with data in them, each named by its approval."""
     images: dict[str, str] = {}

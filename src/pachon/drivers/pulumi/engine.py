@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,6 +92,8 @@ class Engine:
     sites: Mapping[str, SiteAccess] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
+    destroy_until: datetime | None = None
+    """When the approval of what is destroyed ends."""
     store: str = ""
     """File or address of the control store; default: ``places.store``."""
     backend: str = ""
@@ -278,6 +280,7 @@ class Engine:
             folder=str(self.folder or ""),
             sites=dict(self.sites) or _default_sites(stack.facility, self.state),
             allowed=None if allowed is None else tuple(allowed),
+            destroy_until=self.destroy_until,
             destroy_data=tuple(destroy_data),
             keep_unseen=keep_unseen,
             images={digest: str(path) for digest, path in self.image_paths.items()},
