@@ -186,6 +186,9 @@ class FileEngine(Engine):
 
         async def one(step: _Step) -> None:
             kind = FAMILIES[step.kind]
+            under = step.new or {}
+            if step.kind == Kind.HOST.value and f"{under.get('site')}/machine/{under.get('serial')}" in context.failed:
+                return  # a host depends on its machine
             try:
                 state: Resource | None = None
                 if step.verb in ("delete", "replace"):
