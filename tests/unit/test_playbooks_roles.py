@@ -1,5 +1,6 @@
 """How roles are written: what is baked, what is the host's own, and how an interrupted play is taken up."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,31 @@ def test_tasks_notify_handlers_that_there_are(role: str) -> None:
 
 def _listed(value: object) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else [str(value)] if value else []
+
+
+FOREIGN = re.compile(
+    r"\b(hostvars|groups\[|group_names|ansible_facts|ansible_(?!connection\b|managed\b|builtin\b)\w+|vars\[)"
+)
+"""Input that no argument declares: facts, other hosts, whatever the inventory has."""
+
+
+def undeclared(folder: Path) -> list[str]:
+    """What a role's tasks, handlers and templates take that is no argument of it."""
+    parts = [
+        path for part in ("tasks", "handlers", "templates") for path in (folder / part).rglob("*") if path.is_file()
+    ]
+    return [f"{path.name}: {found[0]}" for path in parts for found in FOREIGN.finditer(path.read_text())]
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_a_role_takes_all_its_input_through_its_arguments(role: str) -> None:
+    assert undeclared(ROLES / role) == []
+
+
+@pytest.mark.parametrize(
+    "said", ["hostvars[inventory_hostname]", "groups['all']", "ansible_facts.os", "ansible_hostname"]
+)
+def test_input_that_no_argument_declares_is_found(said: str, tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "a.j2").write_text(f"x = {{{{ {said} }}}}\n")
+    assert len(undeclared(tmp_path)) == 1
