@@ -74,6 +74,8 @@ class FakeProbe:
         """Hosts whose packet filter was given its own rules and no others."""
         self.gone: set[tuple[str, str]] = set()
         """Hosts and names of what was swept and no play has made again."""
+        self.stuck: set[str] = set()
+        """Names of what cannot be taken away."""
 
     def _has(self, host: str, kind: str, name: str, aspect: str) -> str:
         if (host, name) in self.gone:
@@ -126,6 +128,6 @@ class FakeProbe:
         told = {host: [*each.units, *each.paths, *each.folders] for host, each in rest.items()}
         for host, names in told.items():
             self.swept.setdefault(host, []).extend(names)
-            self.gone |= {(host, name) for name in names}
+            self.gone |= {(host, name) for name in names if name not in self.stuck}
             self.strangers.pop(host, None)
         return dict(told)

@@ -16,7 +16,7 @@ from infra.provider import programs
 from infra.provider.inputs import HostInputs
 from infra.provider.world import Answering, DeploySeen, HostAt, MachineAt, MachineSeen, ProgramName, Tell
 from pachon.drivers import ssh
-from pachon.drivers.redfish import Bmc, BootSource, Endpoint, Limits, Power, quirks_of
+from pachon.drivers.redfish import Bmc, BootSource, Endpoint, Inventory, Limits, Power, quirks_of
 from pachon.drivers.run_file import RunFile, SiteAccess
 from pachon.errors import MissingError, PachonError, PermanentError
 from pachon.model.stamp import Stamp
@@ -46,18 +46,17 @@ class RackWorld:
         self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
 
     async def inspect(self, machine: MachineAt) -> MachineSeen:  # noqa: D102
-        opened = self._bmc(machine)
-        key = f"{opened.endpoint} {machine.serial} {machine.pin} {machine.vendor} {machine.model}"
-        async with self._bmcs, opened if self._kept is None else self._kept.kept(opened, key=key) as bmc:
-            found = await bmc.inspect()
-        return MachineSeen(
-            serial=found.serial,
-            macs=tuple(nic.mac for nic in found.nics),
-            size_bytes_by_disk={disk.serial: disk.size_bytes for disk in found.disks},
-            on=found.power is Power.ON,
-            asset_tag=found.asset_tag,
-            tls_sha256=found.tls_sha256,
-        )
+        return _machine_seen(await self._inspected(machine))
+
+    async def _inspected(self, machine: MachineAt) -> Inventory:
+        if self._kept is not None:
+            opened = self._bmc(machine)
+            key = f"{opened.endpoint} {machine.serial} {machine.pin} {machine.vendor} {machine.model}"
+            with suppress(PermanentError):  # its session may have ended, its password be another by now
+                async with self._bmcs, self._kept.kept(opened, key=key) as bmc:
+                    return await bmc.inspect()
+        async with self._bmcs, self._bmc(machine) as bmc:
+            return await bmc.inspect()
 
     async def set_asset_tag(self, machine: MachineAt, text: str) -> None:  # noqa: D102
         async with self._bmcs, self._bmc(machine) as bmc:
@@ -234,3 +233,14 @@ def _file(digest: str, raw_size_bytes: int, run: RunFile) -> ImageFile:
     if not path:
         raise MissingError(f"the image {digest[:19]}… is not in the cache", cure="'pachon up' bakes it")
     return ImageFile(digest=digest, path=Path(path), raw_size_bytes=raw_size_bytes)
+
+
+def _machine_seen(found: Inventory) -> MachineSeen:
+    return MachineSeen(
+        serial=found.serial,
+        macs=tuple(nic.mac for nic in found.nics),
+        size_bytes_by_disk={disk.serial: disk.size_bytes for disk in found.disks},
+        on=found.power is Power.ON,
+        asset_tag=found.asset_tag,
+        tls_sha256=found.tls_sha256,
+    )

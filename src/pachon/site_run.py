@@ -143,6 +143,8 @@ class SiteRun:
             self.progress(Event(STAGE, self.site.name, "unchanged", self._why_no_play()))
             return
         active = {host.name for host in self.site.active_hosts}
+        made = {each.address for actions in planned.values() for each in actions if each.verb in ("create", "replace")}
+        self.hosts.sight = self.hosts.sight.without({name for name in active if self.hosts.address(name) in made})
         volumes = self._volume_hosts() if "storage" in todo else frozenset()
         configuring = Configuring(self.hosts, active if todo else set(pending), withheld=volumes)
         number = sum(len(works) for works in pending.values())

@@ -67,8 +67,9 @@ class Mutation:
         return SORTS[self.how]
 
     def touches(self, name: str) -> bool:
-        """Whether a subject of this name is the mutated one, or lies in it."""
-        return name == self.name or (self.name.startswith("/") and name.startswith(f"{self.name}/"))
+        """Whether a subject of this name is the mutated one, or lies in it and goes with it."""
+        inside = self.how in (*WIDE, "stranger") and name.startswith(f"{self.name}/")
+        return name == self.name or inside
 
     def __str__(self) -> str:
         return f"{self.draw}:{self.number} {self.how} {self.kind} {self.name} on {self.host} ({self.role}: {self.task})"

@@ -204,6 +204,19 @@ def test_what_a_role_left_on_a_host_that_no_longer_has_it_goes(
     assert receipt(layer.store, work.address) is None
 
 
+def test_what_cannot_be_removed_is_said_and_stays_to_be_removed(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays
+) -> None:
+    without_storage(layer, plays)
+    assert len(seen(layer)) == 1
+    probe.stuck.add(VOLUMES)
+    assert play(layer) == [f"storage: file {VOLUMES} is left over, and could not be removed"]
+    layer.forget_strangers()
+    assert [each.verb for each in seen(layer)] == ["delete"]
+    probe.stuck.clear()
+    assert (play(layer), seen(layer)) == ([], [])
+
+
 def test_what_went_by_itself_is_forgotten(layer: SiteHosts, probe: FakeProbe, plays: FakePlays) -> None:
     without_storage(layer, plays)
     probe.gone |= {(STORAGE, each.name) for each in seen(layer)[0].drift}

@@ -80,7 +80,10 @@ def endpoints(state: Path) -> dict[str, Endpoint]:
     path = config_path(state)
     if _config(state) is None or not is_up(state):
         return {}
-    told = path.stat()
+    try:
+        told = path.stat()
+    except FileNotFoundError:  # it was taken down just now
+        return {}
     return dict(_doors(path, told.st_ino, told.st_mtime_ns))
 
 

@@ -26,9 +26,8 @@ from pachon.model.facility import Serial
 
 log = logging.getLogger(__name__)
 
-LOGIN_SECONDS = 10
+LOGIN_SECONDS = 60
 ERRORS = (IndexError, ValueError, KeyError, TypeError, programs.NotKnownError)
-STDIN_BYTES = 4 << 20
 
 
 class SshDoor:

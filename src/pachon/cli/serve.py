@@ -46,8 +46,9 @@ def serve(
 ) -> Answer:
     """Keep channels to all hosts open, watch for drift, and let 'plan', 'up' and 'drift' look through them.
 
-    They find it by themselves, look anew each time, and do without it when it is not there. It writes nothing to
-    hosts. Changes are told as they begin and end (--json: a line each) and kept in the state folder. Ends by Ctrl-C.
+    They find it by themselves, look anew each time, and do without it when it is not there. On hosts it changes
+    nothing but the probe's own cache. Drift is told as it begins and ends (--json: a line each) and kept in the state
+    folder. Ends by Ctrl-C.
     """
     from pachon.serve import Order
 
@@ -70,8 +71,10 @@ def serve(
 
 
 async def _until_stopped(order: "Order", show: "Callable[[Told], None]") -> None:
+    from pachon.processes import brief
     from pachon.serve import serve as room
 
+    brief.stay()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -273,13 +273,13 @@ def sweep(call: dict[str, Any]) -> list[str]:
     """Stop and disable units, put paths aside where root still finds them, and remove folders that are empty then."""
     told, root, aside = [], call.get("root", ""), call["aside"]
     units = call.get("units", ())
-    if units:
-        said(["systemctl", "disable", "--now", "--", *units], statuses=ANY)
-        told += units
+    for unit in units:  # one by one: a name that systemd does not know must not keep the others
+        said(["systemctl", "disable", "--now", "--", unit], statuses=ANY)
+        told.append(unit)
     for number, path in enumerate(call["paths"]):
         os.makedirs(root + aside, mode=0o700, exist_ok=True)
         try:
-            os.rename(root + path, f"{root}{aside}/{os.getpid()}-{number}-{os.path.basename(path)}")
+            os.rename(root + path, f"{root}{aside}/{time.time_ns()}-{number}-{os.path.basename(path)}")
         except OSError:  # it is gone, or lies where it cannot be moved: whoever asks looks again
             continue
         told.append(path)

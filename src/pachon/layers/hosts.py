@@ -35,7 +35,7 @@ from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
 from pachon.store.lease import Lease
-from pachon.store.receipts import Receipt, intend, receipts_under
+from pachon.store.receipts import Receipt, drop_receipts, intend, receipts_under
 
 __all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
@@ -247,11 +247,19 @@ class SiteHosts:
 
     async def _leave(self, gone: Sequence[RoleWork]) -> list[Trouble]:
         """Remove what roles left that hosts no longer have."""
-        troubles = await leave(self.site, self.store, self.probe, gone, progress=self.progress)
-        failed = {each.address for each in troubles}
-        done = [work for work in gone if self.address(work.host) not in failed]
-        self.played.update({work.address: "delete" for work in done})
-        self.sight = self.sight.played({(work.host, work.role) for work in done}, unmended=())
+
+        async def seen(names: set[HostName]) -> Sight:
+            await self.look(names)
+            return self.sight
+
+        done, troubles = await leave(self.site, self.probe, gone, seen)
+        for work in done:
+            drop_receipts(self.store, [work.address, f"{self.site.name}/left/{work.host}/{work.role}"])
+            self.played[work.address] = "delete"
+            said = f"{work.role}: removed what it had left: {named(work.drift)}"
+            self.progress(Event(STAGE, self.address(work.host), "moving", said))
+        for each in troubles:
+            self.progress(Event(STAGE, each.address, "failed", each.error))
         return troubles
 
     async def _play(

@@ -4,17 +4,16 @@ Files and links are put aside, units stopped and disabled, folders removed that 
 stays (``pachon.model.manifest.GOING``). Nothing is destroyed, so no approval is needed beyond that of the plan.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from pachon import hostvars
 from pachon.drivers.probe import Rest
 from pachon.errors import PachonError
-from pachon.layers.following import STAGE, RoleWork, Trouble, document_of
+from pachon.layers.following import RoleWork, Trouble, document_of
 from pachon.layers.recording import Probes
 from pachon.layers.sight import Sight, addresses_of, manifest_of
 from pachon.model.facility import Host, HostName, Site
 from pachon.model.manifest import LEFT, STRANGER, Difference
-from pachon.progress import Event, Progress
 from pachon.store.database import Store
 from pachon.store.receipts import Receipt, drop_receipts, put_receipt, receipts_under
 
@@ -73,20 +72,26 @@ def rest_of(works: Iterable[RoleWork]) -> dict[HostName, Rest]:
 
 
 async def leave(
-    site: Site, store: Store, probe: Probes, gone: Sequence[RoleWork], *, progress: Progress
-) -> list[Trouble]:
-    """What failed, once all is removed that roles left which hosts no longer have, and the rest is forgotten."""
+    site: Site, probe: Probes, gone: Sequence[RoleWork], look: Callable[[set[HostName]], Awaitable[Sight]]
+) -> tuple[list[RoleWork], list[Trouble]]:
+    """Remove what roles left that hosts no longer have: what is done, as ``look`` has it then, and what is not."""
     answers = await probe.sweep(addresses_of(site), rest_of(gone))
-    troubles = []
+    sight = await look({work.host for work in gone})
+    done, troubles = [], []
     for work in gone:
-        address, answer = f"{site.name}/host/{work.host}", answers.get(work.host, ())
+        answer = answers.get(work.host, ())
+        still = [each for each in sight.drift(site.name, work.host, work.role) if each.aspect == LEFT]
         if isinstance(answer, PachonError):
-            troubles.append(Trouble(address=address, error=answer.message, cure=answer.cure))
-            progress(Event(STAGE, address, "failed", answer.message))
+            why, cure = answer.message, answer.cure
+        elif work.host in sight.unanswered:
+            why, cure = sight.unanswered[work.host], "see the host, then run the same command again"
+        elif still:
+            why, cure = f"{work.role}: {named(still)}, and could not be removed", "remove it on the host, and see why"
+        else:
+            done.append(work)
             continue
-        drop_receipts(store, [work.address, f"{site.name}/left/{work.host}/{work.role}"])
-        progress(Event(STAGE, address, "moving", f"{work.role}: removed what it had left: {named(work.drift)}"))
-    return troubles
+        troubles.append(Trouble(address=f"{site.name}/host/{work.host}", error=why, cure=cure))
+    return done, troubles
 
 
 def forget(site: Site, store: Store, sight: Sight) -> None:

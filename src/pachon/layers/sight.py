@@ -83,6 +83,15 @@ class Sight:
             over=frozenset(each for each in self.over if each[0] not in hosts) | later.over,
         )
 
+    def without(self, hosts: Collection[HostName]) -> "Sight":
+        """As things are when these hosts are made anew: nothing that was seen there is there any more."""
+        return replace(
+            self,
+            differences=tuple(each for each in self.differences if each.host not in hosts),
+            unanswered={name: why for name, why in self.unanswered.items() if name not in hosts},
+            over=frozenset(each for each in self.over if each[0] not in hosts),
+        )
+
     def played(self, roles: Collection[tuple[HostName, str]], *, unmended: Collection[Difference]) -> "Sight":
         """As things are now that these roles were played on these hosts."""
         kept = (each for each in self.differences if (each.host, each.role) not in roles or each in unmended)
@@ -188,17 +197,20 @@ class Memory:
     """What is expected of hosts, worked out again only where a receipt is another: for who looks again and again."""
 
     def __init__(self) -> None:
-        self._known: dict[HostName, _Known] = {}
+        self._known: dict[tuple[HostName, tuple[str, ...]], _Known] = {}
+        """By host and the roles that it is asked for: a command's definition may be another than the server's."""
 
     def expectations(self, asked: Asked, store: Store) -> dict[HostName, list[Expected]]:
         """What is expected of each host that has a manifest."""
         own: dict[HostName, dict[str, object]] = {name: {} for name in asked.roles}
+        keys = {name: (name, tuple(roles)) for name, roles in asked.roles.items()}
         for prefix in ("host", "left"):
             for address, version in versions_under(store, f"{asked.site}/{prefix}/").items():
                 _, _, name, *rest = address.split("/")
                 if name in own and (prefix == "left" or rest[:1] == ["role"]):
                     own[name][address] = version
-        new = [name for name, each in own.items() if name not in self._known or self._known[name].versions != each]
+        known = self._known
+        new = [name for name, each in own.items() if keys[name] not in known or known[keys[name]].versions != each]
         if len(new) > len(self._known):
             receipts = {
                 **receipts_under(store, f"{asked.site}/host/"),
@@ -208,12 +220,12 @@ class Memory:
             receipts = receipts_at(store, [address for name in new for address in own[name]])
         for name in new:
             mine = {address: receipts[address] for address in own[name] if address in receipts}
-            self._known[name] = _known_of(asked.site, name, asked.roles[name], own[name], mine)
-        return {name: self._known[name].expected for name in asked.roles if self._known[name].expected}
+            known[keys[name]] = _known_of(asked.site, name, asked.roles[name], own[name], mine)
+        return {name: known[key].expected for name, key in keys.items() if known[key].expected}
 
-    def over(self, hosts: Collection[HostName]) -> frozenset[tuple[HostName, str]]:
+    def over(self, asked: Asked, hosts: Collection[HostName]) -> frozenset[tuple[HostName, str]]:
         """Hosts and roles of which something is left over, by what is expected."""
-        return frozenset((name, role) for name in hosts for role in self._known[name].over)
+        return frozenset((name, role) for name in hosts for role in self._known[name, tuple(asked.roles[name])].over)
 
 
 @dataclass(frozen=True)
@@ -240,7 +252,7 @@ async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = 
     """What differs on these hosts from what roles left there."""
     expected = await asyncio.to_thread(memory.expectations, asked, store)
     if not expected:
-        return Sight()
+        return Sight(acceptances=await asyncio.to_thread(accepted, store, asked.site))
     answers = await probe.check(asked.addresses, expected, limit=limit)
     found = {
         name: differences(name, expected[name], answer)
@@ -258,7 +270,7 @@ async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = 
                 name: " ".join(each.message.split()) for name, each in answers.items() if isinstance(each, PachonError)
             },
             asked=len(expected),
-            over=memory.over(expected),
+            over=memory.over(asked, expected),
         )
 
     return await asyncio.to_thread(remember)

@@ -63,5 +63,5 @@ class Record:
                 self._path.replace(self._path.with_suffix(".before.jsonl"))
             with self._path.open("a") as file:
                 file.write(json.dumps(told.model_dump(mode="json"), ensure_ascii=False) + "\n")
-        except OSError:
+        except (OSError, ValueError):
             return  # a full disk must not end the watch; who listens was told

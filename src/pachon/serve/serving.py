@@ -131,7 +131,7 @@ class SiteServer:
                     await self._round()
             except TimeoutError:
                 self._record.tell("trouble", "a round took too long and was given up")
-            except PachonError as error:
+            except (PachonError, OSError, ValueError) as error:
                 self._record.tell("trouble", str(error))
             number += 1
             if not self._order.rounds or number < self._order.rounds:
@@ -163,11 +163,11 @@ class SiteServer:
 
     def _read_definition(self) -> None:
         try:
-            facility = self._order.definition()
-        except PachonError as error:
-            self._record.tell("trouble", f"the definition cannot be read, the one before is watched: {error.message}")
+            asked = asked_of(self._order.definition().site(self.site))
+        except (PachonError, OSError, KeyError) as error:
+            why = error.message if isinstance(error, PachonError) else str(error)
+            self._record.tell("trouble", f"the definition cannot be read, the one before is watched: {why}")
             return
-        asked = asked_of(facility.site(self.site))
         if self._asked.roles and asked != self._asked:
             self._record.tell("definition", f"it is another now, with {len(asked.roles)} hosts here")
         self._asked = asked
@@ -188,24 +188,27 @@ class SiteServer:
         if task is not None:
             self._commands.add(task)
             task.add_done_callback(self._commands.discard)
+        both: list[asyncio.Future[Any]] = []
         try:
-            question = json.loads(await reader.readline())
+            async with asyncio.timeout(served.SILENT_SECONDS):
+                question = json.loads(await reader.readline())
             work = asyncio.ensure_future(self._told(question["do"], question["about"]))
             gone = asyncio.ensure_future(reader.read(1))
+            both = [work, gone]
             while not work.done() and not gone.done():
                 await asyncio.wait([work, gone], timeout=BUSY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
                     writer.write(b'{"busy": true}\n')
                     await writer.drain()
-            gone.cancel()
             if not work.done():
-                work.cancel()
                 return
             writer.write(await asyncio.to_thread(_line, work.result()))
             await writer.drain()
         except (OSError, ValueError, KeyError, TypeError, asyncio.CancelledError):
             return
         finally:
+            for each in both:
+                each.cancel()
             writer.close()
 
     async def _told(self, what: str, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Watch:
         self.sight = self.sight.joined(seen, {*asked.roles, *gone} - set(seen.unanswered))
         self.at = now
         after = _by_key(self.sight)
+        still = {(host, key) for host, key, _ in after}
         site = all_of.site
         changes = [
             Change("drift-began", address_of(site, each), f"{each.said} (role {each.role}: {each.task})")
@@ -62,9 +63,9 @@ class Watch:
             if key not in before
         ]
         changes += [
-            Change("drift-ended", address_of(site, each), f"is as role {each.role} left it")
-            for key, each in before.items()
-            if key not in after
+            Change("drift-ended", address_of(site, each), f"does not differ any more from what role {each.role} left")
+            for (host, key, _), each in before.items()
+            if (host, key) not in still
         ]
         return changes + self._silences(asked, seen, gone, site, now)
 
