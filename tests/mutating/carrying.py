@@ -68,6 +68,9 @@ class Field:
                 for each in all_
                 if each.kind == "file" and "content" not in each.values
             ),
+            whole=frozenset(
+                (host, each.name) for host, all_ in self.expected.items() for each in all_ if each.allowed is not None
+            ),
         )
 
     async def see(self) -> dict[str, list[Difference]]:

@@ -36,6 +36,8 @@ class Known:
     """Role and task of what commands and handlers bring about: a check compares nothing there."""
     contentless: frozenset[tuple[str, str]]
     """Host and path of files that are written once and are then their owner's: nobody decides their content."""
+    whole: frozenset[tuple[str, str]]
+    """Host and path of folders that a role owns whole: in others anybody may have files."""
 
 
 def verdicts(
@@ -99,6 +101,14 @@ def _why(each: Mutation, seen_by: str, known: Known) -> str:
                 lambda one: one.kind == "file" and (one.host, one.name) in known.contentless,
             ),
             ("a link is whose it is: nobody looks at that", lambda one: one.kind == "link" and one.sort == "owners"),
+            (
+                "the folder is not its role's alone",
+                lambda one: one.how == "stranger" and (one.host, one.name) not in known.whole,
+            ),
+            (
+                "a folder in which no role has anything looks the same when something is mounted over it",
+                lambda one: one.how == "cover" and one.kind == "folder" and (one.host, one.name) not in known.whole,
+            ),
         ],
     }
     return next((why for why, holds in reasons.get(seen_by, []) if holds(each)), "")
