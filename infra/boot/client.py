@@ -10,8 +10,8 @@ from typing import Any, Self
 import aiohttp
 
 from infra.boot.orders import Deploy, Order, State
-from infra.boot.sockets import short_path
 from pachon.errors import PermanentError, TemporaryError
+from pachon.processes.sockets import short_path
 
 POLL_SECONDS = 0.3
 ANSWER_SECONDS = 10.0

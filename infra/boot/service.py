@@ -27,8 +27,8 @@ from cryptography.x509.oid import NameOID
 from infra.boot import admin_api, ca, dhcp, machine_api
 from infra.boot.desk import Desk, log
 from infra.boot.orders import Settings
-from infra.boot.sockets import short_path
 from pachon.errors import PachonError, RefusedError
+from pachon.processes.sockets import short_path
 
 SILENCE_LOOK_SECONDS = 0.5
 TLS_DAYS = 3650

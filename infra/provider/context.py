@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
 
+from infra.provider.inputs import HostInputs, MachineInputs
 from infra.provider.world import MachineAt, MachineSeen, World
 from pachon.drivers.run_file import Allowed, RunFile
 from pachon.errors import PachonError, RefusedError
@@ -174,3 +175,16 @@ def _same_generation(allowed: Allowed, verb: str, generation: str) -> bool:
     if allowed.verb == "replace" and verb == "delete":
         return allowed.generation != generation
     return allowed.generation == generation
+
+
+def machine_at(context: Context, wanted: MachineInputs | HostInputs) -> MachineAt:
+    """The machine, or the one under the host."""
+    return MachineAt(
+        site=wanted.site,
+        serial=wanted.serial,
+        rack=wanted.rack,
+        vendor=wanted.vendor,
+        model=wanted.model,
+        bmc_address=str(wanted.bmc_address),
+        pin=context.pin(wanted.serial, wanted.bmc_tls_sha256),
+    )

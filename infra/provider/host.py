@@ -4,7 +4,7 @@ A host carries its stamp twice: as the machine's asset tag (written before the d
 (written by the deploy). Both must match for adoption; the asset tag alone decides what a delete may touch.
 """
 
-from infra.provider.context import Context
+from infra.provider.context import Context, machine_at
 from infra.provider.family import Found, Properties
 from infra.provider.inputs import HostInputs
 from infra.provider.world import DeploySeen, HostAt, MachineAt, MachineSeen
@@ -178,19 +178,6 @@ class Hosts:
         await context.world.revoke(machine)
         await context.world.set_asset_tag(machine, "")
         await _moved(context, wanted, MachineState.AVAILABLE)
-
-
-def machine_at(context: Context, wanted: HostInputs) -> MachineAt:
-    """The machine under the host."""
-    return MachineAt(
-        site=wanted.site,
-        serial=wanted.serial,
-        rack=wanted.rack,
-        vendor=wanted.vendor,
-        model=wanted.model,
-        bmc_address=str(wanted.bmc_address),
-        pin=context.pin(wanted.serial, wanted.bmc_tls_sha256),
-    )
 
 
 def host_at(wanted: HostInputs) -> HostAt:

@@ -3,10 +3,10 @@
 Nothing is made and nothing is destroyed: create inspects and enrols, delete only lets go.
 """
 
-from infra.provider.context import Context
+from infra.provider.context import Context, machine_at
 from infra.provider.family import Found, Properties
 from infra.provider.inputs import MachineInputs
-from infra.provider.world import MachineAt, MachineSeen
+from infra.provider.world import MachineSeen
 from pachon.errors import PermanentError
 from pachon.model.hardware import Kind
 
@@ -40,7 +40,7 @@ class Machines:
     async def create(self, context: Context, inputs: Properties) -> Properties:
         """Inspect the machine, compare it with the tables, pin its BMC."""
         wanted = MachineInputs.model_validate(inputs)
-        seen = await context.world.inspect(_at(context, wanted))
+        seen = await context.world.inspect(machine_at(context, wanted))
         if wrong := differences(wanted, seen):
             raise PermanentError(
                 f"{wanted.address} (BMC {wanted.bmc_address}): " + "; ".join(wrong),
@@ -55,7 +55,7 @@ class Machines:
         One whose record was forgotten is enrolled anew, if this run may write.
         """
         wanted = MachineInputs.model_validate(inputs)
-        seen = await context.seen(_at(context, wanted))
+        seen = await context.seen(machine_at(context, wanted))
         if seen.serial != wanted.serial:
             return None
         if context.run.fencing_token and not context.pin(wanted.serial, wanted.bmc_tls_sha256):
@@ -68,18 +68,6 @@ class Machines:
 
     async def delete(self, context: Context, inputs: Properties) -> None:
         """Let go; the machine and its pin stay."""
-
-
-def _at(context: Context, wanted: MachineInputs) -> MachineAt:
-    return MachineAt(
-        site=wanted.site,
-        serial=wanted.serial,
-        rack=wanted.rack,
-        vendor=wanted.vendor,
-        model=wanted.model,
-        bmc_address=str(wanted.bmc_address),
-        pin=context.pin(wanted.serial, wanted.bmc_tls_sha256),
-    )
 
 
 async def _enrol(context: Context, wanted: MachineInputs, seen: MachineSeen) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.provider.host import Hosts, machine_at, stamp_of
+from infra.provider.context import machine_at
+from infra.provider.host import Hosts, stamp_of
 from infra.provider.inputs import HostInputs
 from pachon.layers.following import Playing
 from pachon.layers.hosts import SiteHosts

@@ -31,6 +31,27 @@ LOOKED_AGAIN = 8
 MEMORY = Path("/dev/shm")
 
 
+def child(place: Place, work: Callable[[], None]) -> tuple[int, str]:
+    """How a child that does this work ended (minus the signal), and what it said."""
+    said = place.top / "said"
+    said.unlink(missing_ok=True)
+    number = os.fork()
+    if number == 0:
+        status = 1
+        try:
+            signal.alarm(LIMIT_SECONDS)
+            scenes.furnish(place)
+            work()
+            status = 0
+        except BaseException as error:
+            lines = traceback.format_exception(error)[-3:]
+            said.write_text(f"{type(error).__name__}: {error} {''.join(lines)}")
+        finally:
+            os._exit(status)
+    _, ended = os.waitpid(number, 0)
+    return os.waitstatus_to_exitcode(ended), said.read_text() if said.exists() else ""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one point."""
@@ -138,26 +159,12 @@ class Kills:
         yield from oracle.judge(oracle.read(place.top), self.like[scene.definition], scene.definition)
 
     def _child(self, place: Place, work: Callable[[], None]) -> tuple[int, str]:
-        """How a child that does this work ended (minus the signal), and what it said."""
-        said = place.top / "said"
-        said.unlink(missing_ok=True)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                signal.alarm(LIMIT_SECONDS)
-                scenes.furnish(place)
-                if self.variant:
-                    broken.VARIANTS[self.variant].fault()
-                work()
-                status = 0
-            except BaseException as error:
-                lines = traceback.format_exception(error)[-3:]
-                said.write_text(f"{type(error).__name__}: {error} {''.join(lines)}")
-            finally:
-                os._exit(status)
-        _, ended = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(ended), said.read_text() if said.exists() else ""
+        def faulty() -> None:
+            if self.variant:
+                broken.VARIANTS[self.variant].fault()
+            work()
+
+        return child(place, faulty)
 
     def check_itself(self) -> list[Outcome]:
         """What was wrong with each deliberate fault, under its name: nothing means that it was not found."""

@@ -12,8 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from pachon import definition
 from pachon.errors import PermanentError, TemporaryError
 from tests.e2e import making
 from tests.faults import boundaries, oracle, scenes
-from tests.faults.kills import LIMIT_SECONDS, MEMORY
+from tests.faults.kills import MEMORY, child
 from tests.faults.scenes import Place
 
 MACHINES = 6
@@ -114,26 +113,6 @@ def destroyed(before: Drawn, after: Drawn) -> frozenset[str]:
     }
     gone |= before.machine_by_host.keys() - after.machine_by_host.keys()
     return frozenset(f"here/host/{making.host(NAME, host)}" for host in gone)
-
-
-def child(place: Place, work: Callable[[], None]) -> tuple[int, str]:
-    """How a child that does this work ended (minus the signal), and what it said."""
-    said = place.top / "said"
-    said.unlink(missing_ok=True)
-    number = os.fork()
-    if number == 0:
-        status = 1
-        try:
-            signal.alarm(LIMIT_SECONDS)
-            scenes.furnish(place)
-            work()
-            status = 0
-        except BaseException as error:
-            said.write_text(f"{error}\n{''.join(traceback.format_exception(error))}")
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(number, 0)
-    return os.waitstatus_to_exitcode(ended), said.read_text() if said.exists() else ""
 
 
 def strike(fault: Fault) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from infra.provider import settling
+from infra.provider.context import machine_at
 from infra.provider.families import FAMILIES
 from infra.provider.family import create
-from infra.provider.host import machine_at
 from infra.provider.inputs import HostInputs
 from infra.provider.main import context_of
 from pachon.drivers.run_file import RunFile

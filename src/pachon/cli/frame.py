@@ -184,6 +184,13 @@ def complete(kind: Names) -> Callable[[typer.Context, str], list[str]]:
     return names
 
 
+Sites = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SITE]...", help="Only these sites.", autocompletion=complete("site"), show_default=False),
+]
+"""The sites that a command is about; all of the facility where none is named."""
+
+
 def example(*commands: str) -> str:
     """The closing part of a command's help: lines that work in the lab."""
     return "\b\nExample:\n" + "\n".join(f"  {command}" for command in commands)

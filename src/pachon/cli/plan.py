@@ -8,7 +8,7 @@ import typer
 
 from pachon import places
 from pachon.cli.answer import Answer, Part, Table
-from pachon.cli.frame import Call, LongCommand, complete, example, no_such, verb
+from pachon.cli.frame import Call, LongCommand, Sites, example, no_such, verb
 from pachon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -33,12 +33,7 @@ app = verb()
 )
 def plan(
     ctx: typer.Context,
-    sites: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SITE]...", help="Only these sites.", autocompletion=complete("site"), show_default=False
-        ),
-    ] = None,
+    sites: Sites = None,
     *,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the sealed plan there, for 'apply'.", show_default=False)

@@ -11,7 +11,7 @@ import typer
 
 from pachon import places
 from pachon.cli.answer import Answer
-from pachon.cli.frame import Call, Command, complete, example, no_such, verb
+from pachon.cli.frame import Call, Command, Sites, example, no_such, verb
 
 if TYPE_CHECKING:
     from pachon.drivers.ssh import Detours
@@ -29,12 +29,7 @@ app = verb()
 )
 def serve(
     ctx: typer.Context,
-    sites: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SITE]...", help="Only these sites.", autocompletion=complete("site"), show_default=False
-        ),
-    ] = None,
+    sites: Sites = None,
     *,
     every: Annotated[
         float,

@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from pachon.layers import sight
 from pachon.layers.hardware import Observation, Observations
 from pachon.layers.sight import Asked, Checks, Memory, Sight
 from pachon.model.base import Frozen
+from pachon.processes.sockets import short_path
 from pachon.progress import Event, Progress
 from pachon.store.database import Store
 
@@ -36,8 +36,6 @@ LINE_BYTES = 256 << 20
 HELLO_SECONDS = 15.0
 SILENT_SECONDS = 15.0
 """A server that works says so each second; one that says nothing for so long hangs."""
-PATH_BYTES = 100
-"""The kernel takes 107 for a socket; state folders may be longer."""
 
 SIGHT: TypeAdapter[Sight] = TypeAdapter(Sight)
 SEEN: TypeAdapter[list[Observation]] = TypeAdapter(list[Observation])
@@ -92,19 +90,6 @@ def folder(state: Path) -> Path:
 def socket_path(state: Path, site: str) -> Path:
     """What the server of this site listens at."""
     return folder(state) / f"{site}.sock"
-
-
-@contextmanager
-def short(path: Path) -> Iterator[str]:
-    """A name of the socket that the kernel takes, for as long as the block lasts."""
-    if len(os.fsencode(path)) <= PATH_BYTES:
-        yield str(path)
-        return
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
-    finally:
-        os.close(descriptor)
 
 
 @lru_cache(maxsize=1)
@@ -222,7 +207,7 @@ async def asked(path: Path, what: str, about: Mapping[str, Any], *, within_secon
 async def _connected(
     path: Path, within_seconds: float
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    with short(path) as name:
+    with short_path(path) as name:
         async with asyncio.timeout(within_seconds):
             reader, writer = await asyncio.open_unix_connection(name, limit=LINE_BYTES)
     try:

@@ -14,6 +14,7 @@ from pachon.errors import PermanentError, RefusedError
 from pachon.layers import served
 from pachon.model.base import Frozen
 from pachon.processes.holder import this_process
+from pachon.processes.sockets import short_path
 
 BACKLOG = 64
 
@@ -58,7 +59,7 @@ def _listening(state: Path, site: str) -> Iterator[socket.socket]:
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            with served.short(path) as name:
+            with short_path(path) as name:
                 listener.bind(name)
         except OSError as error:
             raise PermanentError(f"cannot listen at {path}: {error.strerror}", cure="see who owns it") from error

@@ -23,6 +23,7 @@ from pachon.layers import served
 from pachon.layers.served import LookAt
 from pachon.layers.sight import MANIFEST, Asked, Memory, Sight, asked_of, look
 from pachon.model.manifest import Manifest, Subject, recorded
+from pachon.processes.sockets import short_path
 from pachon.progress import Event, silent
 from pachon.serve import Order, Told, serve
 from pachon.store.database import Store, open_store
@@ -247,7 +248,7 @@ def test_a_server_that_cannot_be_asked_is_done_without_and_why_is_said_in_a_line
 
         path = served.socket_path(bench.state, "base")
         path.parent.mkdir(exist_ok=True)
-        with socket.socket(socket.AF_UNIX) as killed, served.short(path) as name:
+        with socket.socket(socket.AF_UNIX) as killed, short_path(path) as name:
             killed.bind(name)  # what is left of a server that was killed
         assert await served.found(bench.state, "base", listen) is None
         assert lines.pop() == "'pachon serve' is not used: it was killed; looking without it"
