@@ -38,9 +38,7 @@ def test_services_with_two_tiers_in_the_documents_take_the_higher_one(services: 
 
 
 def test_the_observatory_has_the_last_word_where_the_documents_say_so(services: dict[str, Service]) -> None:
-    numbered = {number: service for service in services.values() for number in service.numbers}
-    assert all(numbered[number].observatory_veto for number in (1, 4, 5, 7, 9, 11))
-    assert not numbered[48].observatory_veto
+    assert {each.numbers[0] for each in services.values() if each.observatory_veto} == {1, 4, 5, 7, 9, 11}
 
 
 def test_every_proof_names_a_test_that_is_there(services: dict[str, Service]) -> None:

@@ -262,8 +262,8 @@ def _change(service: "Service") -> str:
     if change is None:
         return ""
     notice = f", told {change.notice_hours} h before" if change.notice_hours else ""
-    veto = ", and the Observatory has the last word" if change.observatory_veto else ""
-    return f"{change.when}, by {change.approver}{notice}{veto} ({change.basis})"
+    veto = f"; the Observatory has the last word ({change.observatory_veto})" if change.observatory_veto else ""
+    return f"{change.when}, by {change.approver}{notice} ({change.basis}){veto}"
 
 
 def _listed(title: str, lines: "tuple[str, ...] | list[str]") -> list[Part]:

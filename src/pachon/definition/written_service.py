@@ -193,8 +193,8 @@ class WrittenChange(Written):
     """Team whose approval it takes."""
     notice_hours: Annotated[int, Field(strict=True, ge=1, le=8760)] | None = None
     """Users are told so long before."""
-    observatory_veto: StrictBool = False
-    """Whether the Observatory has the last word on inserting and judging a change."""
+    observatory_veto: Basis | None = None
+    """What states that the Observatory has the last word on inserting and judging a change."""
     basis: Basis
     """Document, requirement or parameter that states it; ``survey`` where none is named; ``ours`` where none does."""
 

@@ -142,9 +142,10 @@ class Change(Frozen):
     """Team whose approval it takes."""
     notice_hours: int | None
     """Told so long before; None where nothing is stated."""
-    observatory_veto: bool
-    """Whether the Observatory has the last word on inserting a change and on judging it."""
+    observatory_veto: str | None
+    """What states that the Observatory has the last word on inserting and judging a change; None: nothing does."""
     basis: str
+    """Of the rest."""
 
 
 class Kubernetes(Frozen):
@@ -210,7 +211,7 @@ class Service(Frozen):
     @property
     def observatory_veto(self) -> bool:
         """Whether the Observatory has the last word on a change."""
-        return self.change is not None and self.change.observatory_veto
+        return self.change is not None and self.change.observatory_veto is not None
 
     @property
     def kind(self) -> str:
