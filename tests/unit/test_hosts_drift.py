@@ -12,13 +12,14 @@ import pytest
 from pachon import definition, hostvars
 from pachon.drivers import ansible
 from pachon.layers import hosts
+from pachon.layers.following import document_of
 from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.layers.role_effects import Leavings, leavings
 from pachon.model.manifest import Subject, expected_gone
 from pachon.store.database import open_store
 from pachon.store.drift import Acceptance, accept
 from pachon.store.lease import hold
-from pachon.store.receipts import receipt, receipts_under
+from pachon.store.receipts import intend, receipt, receipts_under
 from tests.fake_plays import FakePlays, FakeProbe
 
 SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small")
@@ -110,6 +111,18 @@ def test_strangers_are_put_aside_before_the_play(layer: SiteHosts, probe: FakePr
     probe.strangers[ADMIN] = [STRANGER]
     (work,) = seen(layer)
     assert (work.role, work.reason) == ("base", f"is not as it was left: {STRANGER} is a stranger")
+    assert play(layer) == []
+    assert probe.swept == {ADMIN: [STRANGER]}
+    assert seen(layer) == []
+
+
+def test_strangers_of_before_a_play_that_was_killed_go_with_the_next_one(layer: SiteHosts, probe: FakeProbe) -> None:
+    probe.strangers[ADMIN] = [STRANGER]
+    (work,) = seen(layer)
+    assert layer.lease is not None
+    assert work.before is not None
+    intend(layer.store, layer.lease, [work.address], documents={work.address: document_of(work.before)})
+    assert [each.drift for each in seen(layer)] == [()], "nothing is expected of what a killed play may have changed"
     assert play(layer) == []
     assert probe.swept == {ADMIN: [STRANGER]}
     assert seen(layer) == []

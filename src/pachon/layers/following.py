@@ -47,6 +47,11 @@ class RoleWork:
     before: Manifest | None = None
     """What earlier plays left."""
 
+    @property
+    def is_taken_up(self) -> bool:
+        """Whether a play of it was killed: since then nothing of it was expected, so nothing was seen to differ."""
+        return self.settle and not self.drift and self.before is not None
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -72,7 +77,7 @@ class Playing:
         self._good: dict[HostName, dict[str, RoleWork]] = {}
         self._effects: dict[tuple[HostName, str], Effects] = {}
         self.left_over: list[RoleWork] = []
-        """Roles that no longer mention something which earlier plays left, and which is still there."""
+        """Roles of which more may lie there than they mention: of earlier plays, or of before one was killed."""
         self.hosts_of_play: dict[str, tuple[HostName, ...]] = {}
 
     def left(self) -> dict[HostName, list[RoleWork]]:
@@ -133,7 +138,9 @@ class Playing:
         documents = {address: document_of(manifest) for address, manifest in manifests.items()}
         played_well = [work for works in good.values() for work in works.values()]
         self.left_over += [
-            work for work in played_well if manifests[work.address].left and manifests[work.address].recorded
+            work
+            for work in played_well
+            if manifests[work.address].recorded and (manifests[work.address].left or work.is_taken_up)
         ]
         digests = {work.address: work.digest for work in played_well}
         await asyncio.to_thread(prove, self._layer.store, self._lease, digests, documents=documents)

@@ -286,14 +286,14 @@ class SiteHosts:
         return troubles if again else [*troubles, *await self._play_left(playing.left_over, lease, lane)]
 
     async def _play_left(self, works: Collection[RoleWork], lease: Lease, lane: int) -> list[Trouble]:
-        """Remove what these roles, just played, no longer mention, and have their handlers take notice."""
+        """Remove what is not of these roles, just played, and have their handlers take notice."""
         if not works:
             return []
         await self.look({work.host for work in works})
         own = {work.address for work in works}
         todo: dict[HostName, list[RoleWork]] = {}
         for name, pending in (await asyncio.to_thread(self.pending, {work.host for work in works})).items():
-            left = [one for one in pending if one.address in own and any(each.aspect == LEFT for each in one.drift)]
+            left = [one for one in pending if one.address in own and rest_of([one])]
             todo |= {name: left} if left else {}
         return await self._play(todo, lease, lane, again=True) if todo else []
 
