@@ -235,6 +235,37 @@ def test_what_is_to_go_is_put_aside_and_not_lost_and_folders_go_only_empty(tree:
     assert [path.read_text() for path in (tree / "var/aside").iterdir()] == ["theirs"]
 
 
+STRANGE = (b"bad\xff", b"two\nlines", b"\x1b[2J", "na\u00efve".encode(), b"x" * 250)
+
+
+def test_names_that_are_no_text_are_told_escaped_and_go_like_others(tree: Path) -> None:
+    """Escaped on the host: JSON, the store and terminals take nothing else."""
+    made = record(tree)
+    for name in STRANGE:
+        (tree / "etc/app.d" / os.fsdecode(name)).write_text("theirs")
+    told = [name for name, aspect in sorted(said(tree, made)) if aspect == "stranger"]
+    named = ["\\x1b[2J", "bad\\xff", "na\u00efve", "two\\x0alines", "x" * 250]
+    assert told == [f"/etc/app.d/{name}" for name in named]
+    assert asked(tree, "sweep", paths=told, aside="/var/aside") == {"swept": told}
+    assert said(tree, made) == set()
+    aside = sorted(os.fsencode(path.name).split(b"-", 2)[2] for path in (tree / "var/aside").iterdir())
+    assert aside == sorted((*STRANGE[:-1], b"x" * probe_program.NAME_BYTES))
+
+
+def test_what_else_is_no_text_is_told_escaped(tree: Path) -> None:
+    link(tree / "etc/link", "/no\udcff")
+    ana = ACCOUNTS["passwd"].encode().replace(b"Ana", b"An\xe4")
+    (tree / "etc/passwd").write_bytes(ana)
+    mounted = (tree / "proc/self/mountinfo").read_bytes()
+    (tree / "proc/self/mountinfo").write_bytes(mounted + mounted.replace(b"/srv/data", b"/srv/\xff"))
+    (tree / "proc/sys/net/ipv4/ip_forward").write_bytes(b"\xff\n")
+    values = {(each.kind, each.name): each.values for each in record(tree).subjects}
+    assert values["link", "/etc/link"]["target"] == "/no\\xff"
+    assert values["user", "ana"]["title"] == "An\\xe4"
+    assert values["sysctl", "net.ipv4.ip_forward"]["value"] == "\\xff"
+    assert check(tree, app=record(tree)) == []
+
+
 def test_units_that_are_to_go_stop_before_their_files_do(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
     calls: list[tuple[list[str], bool]] = []
 

@@ -25,6 +25,10 @@ SETTLED_NS = 2_000_000_000
 """A file that was changed more recently may be changed once more within the same tick of its clock."""
 RUNNING = ("active", "activating", "reloading", "refreshing")
 ABSENT = {"is": "absent"}
+ESCAPED = "backslashreplace"
+"""How what is no UTF-8 is read: its bytes as ``\\xff``."""
+NAME_BYTES = 200
+"""Of what is put aside under a name of its own and some more: a name may have 255."""
 ANY = tuple(range(256))
 """Exit statuses of what may fail: whoever asks looks again."""
 
@@ -49,7 +53,7 @@ class Probe:
     def lines(self, name: str) -> list[list[str]]:
         """Rows of an account file."""
         try:
-            with open(self.at(f"/etc/{name}")) as file:
+            with open(self.at(f"/etc/{name}"), errors=ESCAPED) as file:
                 rows = [line.rstrip("\n").split(":") for line in file]
         except OSError:
             return []
@@ -113,9 +117,10 @@ class Probe:
             "group": self.names["group"].get(found.st_gid, str(found.st_gid)),
         }
         if stat.S_ISLNK(mode):
-            return {"is": "link", "target": os.readlink(path), **told}
+            return {"is": "link", "target": shown(os.readlink(path)), **told}
         if stat.S_ISDIR(mode):
-            return {"is": "folder", **({"entries": sorted(os.listdir(path))} if "entries" in aspects else {}), **told}
+            entries = {"entries": sorted(map(shown, os.listdir(path)))} if "entries" in aspects else {}
+            return {"is": "folder", **entries, **told}
         if not stat.S_ISREG(mode):
             return {"is": "special", **told}
         return {
@@ -185,7 +190,7 @@ class Probe:
     def mounts(self, names: list[str]) -> list[dict[str, Any]]:
         """What is mounted at these places."""
         found = {}
-        with open(self.at("/proc/self/mountinfo")) as file:
+        with open(self.at("/proc/self/mountinfo"), errors=ESCAPED) as file:
             for line in file:
                 left, _, right = line.partition(" - ")
                 words = left.split()
@@ -198,7 +203,7 @@ class Probe:
         told = []
         for name in names:
             try:
-                with open(self.at("/proc/sys/" + name.replace(".", "/"))) as file:
+                with open(self.at("/proc/sys/" + name.replace(".", "/")), errors=ESCAPED) as file:
                     told.append({"is": "sysctl", "value": " ".join(file.read().split())})
             except OSError:
                 told.append(ABSENT)
@@ -220,6 +225,22 @@ MANY = {
     "unit": Probe.units,
     "user": Probe.users,
 }
+
+
+def shown(name: str) -> str:
+    """A name as it is told: with the bytes in hexadecimal that are no UTF-8, and of what no terminal would print."""
+    if name.isprintable():
+        return name
+    parts = [c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode(errors="surrogateescape")) for c in name]
+    return "".join(parts)
+
+
+def lying(path: str) -> str:
+    """The path as it really is of what was told as this."""
+    folder, name = os.path.split(path)
+    if "\\x" not in name or os.path.lexists(path):
+        return path
+    return next((os.path.join(folder, each) for each in os.listdir(folder) if shown(each) == name), path)
 
 
 def said(argv: list[str], statuses: tuple[int, ...] = (0,)) -> str:
@@ -279,7 +300,9 @@ def sweep(call: dict[str, Any]) -> list[str]:
     for number, path in enumerate(call["paths"]):
         os.makedirs(root + aside, mode=0o700, exist_ok=True)
         try:
-            os.rename(root + path, f"{root}{aside}/{time.time_ns()}-{number}-{os.path.basename(path)}")
+            found = lying(root + path)
+            name = os.fsdecode(os.fsencode(os.path.basename(found))[:NAME_BYTES])
+            os.rename(found, f"{root}{aside}/{time.time_ns()}-{number}-{name}")
         except OSError:  # it is gone, or lies where it cannot be moved: whoever asks looks again
             continue
         told.append(path)

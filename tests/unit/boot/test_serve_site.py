@@ -1,20 +1,24 @@
 """A site's server on loopback hosts: commands look through it, it tells what drifts, and nothing depends on it."""
 
 import asyncio
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pachon import secrets
+from pachon import drift, secrets
+from pachon.cli import drift as cli
+from pachon.cli.answer import show
+from pachon.drivers import probe as probe_driver
 from pachon.drivers import probe_program
-from pachon.drivers.probe import Probe
+from pachon.drivers.probe import Probe, Rest
 from pachon.drivers.run_file import Endpoint
 from pachon.drivers.sent_program import RUNNER
 from pachon.drivers.ssh import Credentials
@@ -63,13 +67,12 @@ class Site:
             every=every,
         )
 
+    def probe(self) -> Probe:
+        key = secrets.key_of_digests(self.bench.state)
+        return Probe(Credentials.of_state(self.bench.state), key=key, detours=self.doors)
+
     async def cold(self, asked: Asked | None = None) -> Sight:
-        probe = Probe(
-            Credentials.of_state(self.bench.state),
-            key=secrets.key_of_digests(self.bench.state),
-            detours=self.doors,
-        )
-        return await look(asked or self.asked, self.store, probe, memory=Memory())
+        return await look(asked or self.asked, self.store, self.probe(), memory=Memory())
 
     async def warm(self, asked: Asked | None = None) -> Sight:
         server = await served.find(self.bench.state, "base")
@@ -101,12 +104,15 @@ async def standing(bench: "Bench", folder: Path) -> AsyncIterator[Site]:
         yield site
 
 
-def record(site: Site, name: str) -> None:
+def record(site: Site, name: str, *more: Subject) -> None:
     """Keep what the role left on the host as the probe has it now."""
-    subject = Subject(kind="file", name=str(site.files[name]), owner="Configure", aspects=ASPECTS)
-    asking = {"kind": "file", "name": subject.name, "secret": False, "aspects": list(ASPECTS)}
-    values = probe_program.main({"mode": "record", "subjects": [asking]})["values"]
-    manifest = recorded(Manifest(subjects=(subject,)), values, before=None)
+    subjects = (Subject(kind="file", name=str(site.files[name]), owner="Configure", aspects=ASPECTS), *more)
+    asking = [
+        {"kind": each.kind, "name": each.name, "secret": False, "aspects": [*each.aspects, "entries"]}
+        for each in subjects
+    ]
+    values = probe_program.main({"mode": "record", "subjects": asking})["values"]
+    manifest = recorded(Manifest(subjects=subjects), values, before=None)
     put_receipt(
         site.store,
         f"base/host/{name}/role/base",
@@ -172,6 +178,39 @@ def test_what_is_seen_through_a_server_is_what_is_seen_cold(bench: "Bench", tmp_
         assert all(server.commands[-1] == RUNNER for server in site.hosts.values()), "the last one was cold"
 
     play(bench, tmp_path, script)
+
+
+def test_a_name_that_is_no_text_is_told_by_every_way_and_put_aside(
+    bench: "Bench", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    async def script(site: Site) -> None:
+        (one, *_) = site.files
+        folder = tmp_path / "owned"
+        folder.mkdir()
+        record(site, one, Subject(kind="folder", name=str(folder), owner="Make", aspects=("mode",), whole=True))
+        stranger = Path(os.fsdecode(os.fsencode(folder) + b"/bad\xff"))
+        stranger.write_text("theirs")
+        named = f"{folder}/bad\\xff"
+        async with serving(site):
+            assert (await site.until("drift-began")).address == f"base/host/{one}/file:{named}"
+            cold = await site.cold()
+            assert await site.warm() == cold
+            assert [each.name for each in cold.differences] == [named]
+            report = drift._report(bench.facility, {bench.site: cold}, site.store, as_of=datetime.now(UTC))
+            answer = cli._answer(report, [], known=False)
+            show(answer, as_json=True)
+            show(answer, as_json=False)
+            monkeypatch.setattr(probe_driver, "ASIDE", str(tmp_path / "aside"))
+            probe = site.probe()
+            swept = await probe.sweep(site.asked.addresses, {one: Rest(paths=[named])})
+            assert swept == {one: [named]}
+            assert (await site.until("drift-ended")).address == f"base/host/{one}/file:{named}"
+        assert not stranger.exists()
+
+    play(bench, tmp_path, script)
+    out = capfdbinary.readouterr().out.decode()
+    assert out.count("bad\\xff") >= 1
+    assert "bad\\\\xff" in out
 
 
 def test_drift_is_told_as_it_begins_and_ends_and_is_known_with_its_age(bench: "Bench", tmp_path: Path) -> None:
@@ -260,9 +299,8 @@ def test_a_server_that_cannot_be_asked_is_done_without_and_why_is_said_in_a_line
             monkeypatch.undo()
             server = await served.find(bench.state, "base")
         assert server is not None
-        probe = Probe(Credentials.of_state(bench.state), key=secrets.key_of_digests(bench.state), detours=site.doors)
         question = LookAt(asked=site.asked, doors=site.doors)
-        seen = await served.look(question, server=server, store=site.store, probe=probe, progress=listen)
+        seen = await served.look(question, server=server, store=site.store, probe=site.probe(), progress=listen)
         assert seen == await site.cold(), "it ended after it had said hello"
         assert lines.pop().endswith("looking without it")
 
