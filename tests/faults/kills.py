@@ -5,6 +5,7 @@ point, then a child that runs the same command again; what is there then is judg
 """
 
 import argparse
+import faulthandler
 import gc
 import json
 import os
@@ -33,13 +34,15 @@ MEMORY = Path("/dev/shm")
 
 def child(place: Place, work: Callable[[], None]) -> tuple[int, str]:
     """How a child that does this work ended (minus the signal), and what it said."""
-    said = place.top / "said"
+    said, hung = place.top / "said", place.top / "hung"
     said.unlink(missing_ok=True)
     number = os.fork()
     if number == 0:
         status = 1
         try:
             signal.alarm(LIMIT_SECONDS)
+            with hung.open("w") as file:
+                faulthandler.dump_traceback_later(LIMIT_SECONDS - 5, file=os.dup(file.fileno()))
             scenes.furnish(place)
             work()
             status = 0
@@ -49,7 +52,10 @@ def child(place: Place, work: Callable[[], None]) -> tuple[int, str]:
         finally:
             os._exit(status)
     _, ended = os.waitpid(number, 0)
-    return os.waitstatus_to_exitcode(ended), said.read_text() if said.exists() else ""
+    ended = os.waitstatus_to_exitcode(ended)
+    if ended == -signal.SIGALRM:
+        return ended, hung.read_text()  # where each of its threads stood
+    return ended, said.read_text() if said.exists() else ""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,11 @@ Outcome = Literal["done", "failed"]
 T = TypeVar("T")
 
 GATHERING_SECONDS = 0.003
-"""How long the thread waits for one more entry before it commits."""
+"""How long the thread waits for one more entry before it commits.
+
+By ``queue.Queue``: the ``get`` of a ``SimpleQueue`` waits for ever when the time is over before it begins to wait
+(Python 3.11), as it may be on a busy machine.
+"""
 GATHERED_AT_MOST = 500
 
 _INTEND = insert(steps)
@@ -67,7 +71,7 @@ class Journal:
         self._site = site
         self._run_id = run_id
         self._token = fencing_token
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: queue.Queue[_Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
