@@ -18,7 +18,7 @@ from pachon.ground import of as ground_of
 from pachon.layers.hardware import SiteHardware, code_digest
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.layers.leaving import named
-from pachon.layers.role_trees import role_trees
+from pachon.layers.role_trees import role_texts
 from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.model.manifest import LEFT
@@ -109,7 +109,7 @@ def basis_of(facility: Facility, code: str, images: Mapping[str, Images]) -> Bas
         code={
             "control layer": code_digest(CONTROL_LAYER),
             "images": digest(facts),
-            "roles": digest(dict(role_trees())),
+            "roles": role_texts(),
             "stacks and provider": code,
         },
         roles=hostvars.ROLES,

@@ -1,8 +1,9 @@
 """What ``pachon serve`` of a site sees, for commands that would otherwise open connections of their own to look.
 
 A server looks anew each time it is asked, so what it tells is what a cold look would. A question carries all that it is
-about, so a server whose definition is older answers as well; one that runs another program text is not asked. Whatever
-goes wrong with a server, the command looks by itself, and says why in one line.
+about, so a server whose definition is older answers as well; one that runs another program text is not asked, and one
+that has read other texts of roles reads them anew. Whatever goes wrong with a server, the command looks by itself, and
+says why in one line.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from pachon.drivers.run_file import Endpoint, RunFile
 from pachon.errors import PachonError, TemporaryError
 from pachon.layers import sight
 from pachon.layers.hardware import Observation, Observations
+from pachon.layers.role_trees import role_texts
 from pachon.layers.sight import Asked, Checks, Memory, Sight
 from pachon.model.base import Frozen
 from pachon.processes.sockets import short_path
@@ -80,6 +82,8 @@ class LookAt(Frozen):
     asked: Asked
     doors: dict[str, Endpoint] = Field(default_factory=dict)
     """Of addresses that are mapped elsewhere."""
+    roles: str = Field(default_factory=role_texts)
+    """Digest of the texts of roles that the command goes by: what is left over on hosts depends on them."""
 
 
 def folder(state: Path) -> Path:

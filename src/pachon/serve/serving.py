@@ -16,9 +16,10 @@ from pachon.drivers.probe import CLOSE_SECONDS, LOOK, Probe
 from pachon.drivers.redfish import KeptBmcs
 from pachon.drivers.run_file import RunFile
 from pachon.drivers.ssh import Credentials, Detours
-from pachon.errors import PachonError
+from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
 from pachon.layers.hardware import observed
+from pachon.layers.role_trees import read_anew, role_texts
 from pachon.layers.served import SEEN, SIGHT, Hello, LookAt
 from pachon.layers.sight import Asked, Memory, asked_of, look
 from pachon.model.facility import Facility
@@ -101,6 +102,7 @@ class SiteServer:
         self._credentials = Credentials.of_state(order.state)
         self._channels = Channels(self._credentials)
         self._bmcs = KeptBmcs()
+        self._roles = role_texts()
         self._memory = Memory()
         self._watch = Watch(every=order.every)
         self._asked = Asked(site=site, addresses={}, roles={})
@@ -126,6 +128,7 @@ class SiteServer:
         while not self._order.rounds or number < self._order.rounds:
             began = loop.time()
             await asyncio.to_thread(self._read_definition)
+            await self._read_roles()
             try:
                 async with asyncio.timeout((TOO_LATE + EACH * len(self._asked.roles)).total_seconds()):
                     await self._round()
@@ -171,6 +174,13 @@ class SiteServer:
         if self._asked.roles and asked != self._asked:
             self._record.tell("definition", f"it is another now, with {len(asked.roles)} hosts here")
         self._asked = asked
+
+    async def _read_roles(self) -> None:
+        """Go by the texts of roles as they are now: what is expected of hosts depends on them."""
+        roles = await asyncio.to_thread(read_anew)
+        if roles != self._roles:
+            self._roles, self._memory = roles, Memory()
+            self._record.tell("definition", "texts of roles are others now")
 
     def _probe(self) -> Probe:
         """Made for each look: the key may be new, as all that is kept in the state folder."""
@@ -252,6 +262,10 @@ class SiteServer:
 
     async def _look(self, about: Mapping[str, Any]) -> Any:
         question = await asyncio.to_thread(LookAt.model_validate, about)
+        if question.roles != self._roles:
+            await self._read_roles()
+        if question.roles != self._roles:
+            raise RefusedError("it has other texts of roles", cure="the command may have begun before an edit")
         self._channels.detours = {**self._channels.detours, **question.doors}
         seen = await look(question.asked, self._store, self._probe(), limit=LOOK, memory=self._memory)
         return SIGHT.dump_python(seen, mode="json")

@@ -23,7 +23,7 @@ from pachon.drivers.run_file import Endpoint
 from pachon.drivers.sent_program import RUNNER
 from pachon.drivers.ssh import Credentials
 from pachon.errors import PachonError, RefusedError
-from pachon.layers import served
+from pachon.layers import role_trees, served, sight
 from pachon.layers.served import LookAt
 from pachon.layers.sight import MANIFEST, Asked, Memory, Sight, asked_of, look
 from pachon.model.manifest import Manifest, Subject, recorded
@@ -32,7 +32,7 @@ from pachon.progress import Event, silent
 from pachon.serve import Order, Told, serve
 from pachon.store.database import Store, open_store
 from pachon.store.lease import hold
-from pachon.store.receipts import put_receipt
+from pachon.store.receipts import put_receipt, receipts_at
 from tests.unit.boot.test_channels import Server, host
 
 if TYPE_CHECKING:
@@ -120,6 +120,15 @@ def record(site: Site, name: str, *more: Subject) -> None:
         inputs_digest="d1",
         document={MANIFEST: manifest.model_dump(mode="json")},
     )
+
+
+def leave(site: Site, name: str) -> None:
+    """Have the role leave its file over."""
+    address = f"base/host/{name}/role/base"
+    receipt = receipts_at(site.store, [address])[address]
+    manifest = Manifest.model_validate(receipt.document[MANIFEST])
+    over = Manifest(left=manifest.subjects, recorded=True)
+    put_receipt(site.store, address, run_id="r2", inputs_digest="d2", document={MANIFEST: over.model_dump(mode="json")})
 
 
 @asynccontextmanager
@@ -305,6 +314,41 @@ def test_a_server_that_cannot_be_asked_is_done_without_and_why_is_said_in_a_line
         assert lines.pop().endswith("looking without it")
 
     play(bench, tmp_path, script)
+
+
+def test_texts_of_roles_that_were_edited_are_read_anew(
+    bench: "Bench", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role that is new here may be just about to mention what another one left: so nothing is left over."""
+
+    async def script(site: Site) -> None:
+        one, *others = site.files
+        asked = site.asked.model_copy(update={"roles": {one: ("base", "new"), **dict.fromkeys(others, ("base",))}})
+        leave(site, one)
+        lines: list[str] = []
+
+        def listen(event: Event) -> None:
+            lines.append(event.message)
+
+        async with serving(site, site.order(every=timedelta(minutes=5))):
+            assert names(await site.warm(asked)) == [(one, "left")]
+            before = LookAt(asked=asked, doors=site.doors)
+            texts = {**role_trees.trees_now(), "new": "a text"}
+            monkeypatch.setattr(role_trees, "trees_now", lambda _: texts)
+            monkeypatch.setattr(sight, "has_host_part", lambda _: True)
+            role_trees.read_anew()
+            assert await site.warm(asked) == await site.cold(asked)
+            assert names(await site.warm(asked)) == []
+            assert "roles" in (await site.until("definition")).message
+            server = await served.find(bench.state, "base")
+            await served.look(before, server=server, store=site.store, probe=site.probe(), progress=listen)
+            assert lines == ["'pachon serve' is not used: it has other texts of roles; looking without it"]
+
+    try:
+        play(bench, tmp_path, script)
+    finally:
+        monkeypatch.undo()
+        role_trees.read_anew()
 
 
 def test_it_stands_back_while_a_run_is_at_work(bench: "Bench", tmp_path: Path) -> None:
