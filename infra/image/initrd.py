@@ -12,6 +12,7 @@ from pachon.errors import PermanentError
 BUSYBOX = "usr/bin/busybox"
 DHCP_SCRIPT = "etc/udhcpc/default.script"
 FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "var")
+AGENT = "usr/lib/pachon/agent"
 USERS = b"root:x:0:0:root:/root:/bin/sh\n"
 
 
@@ -47,11 +48,12 @@ def deploy_ground(tree: Path, kernel: Kernel) -> bytes:
 
 
 def deploy(ground: bytes, *, agent: Path) -> bytes:
-    """The archive with the agent in it."""
-    if not agent.is_file():
-        raise PermanentError(f"there is no agent at {agent}", cure="use a whole checkout")
-    entry = file("usr/lib/pachon/agent.py", agent.read_bytes())
-    return extend(ground, [entry], epoch_seconds=recipe.EPOCH_SECONDS)
+    """The archive with the modules of the agent's folder in it."""
+    modules = sorted(agent.glob("*.py"))
+    if not modules:
+        raise PermanentError(f"there is no agent in {agent}", cure="use a whole checkout")
+    entries = [folder(AGENT), *(file(f"{AGENT}/{module.name}", module.read_bytes()) for module in modules)]
+    return extend(ground, entries, epoch_seconds=recipe.EPOCH_SECONDS)
 
 
 def compress(archive: Path, target: Path) -> None:

@@ -11,7 +11,8 @@ from pachon.places import CHECKOUT
 
 HERE = Path(__file__).resolve().parent
 PLAYBOOKS = CHECKOUT / "playbooks"
-AGENT = CHECKOUT / "infra" / "boot" / "agent.py"
+AGENT = CHECKOUT / "infra" / "boot" / "agent"
+"""Folder of the agent's modules."""
 NOT_BAKED = ("README.md", "__pycache__", "handlers", "host", "host.yml", "tests")
 """What only live hosts see of a role: ``tasks/host.yml`` and what lies in ``files/host`` and ``templates/host``."""
 
@@ -66,7 +67,7 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
         root=_key(tree, *_sources("disk.py")),
         kernel=kernel,
         deploy_ground=ground,
-        deploy=_key(ground, *_sources("uki.py"), *_files([agent])),
+        deploy=_key(ground, *_sources("uki.py"), *_files(agent.glob("*.py"))),
     )
 
 

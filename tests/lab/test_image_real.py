@@ -142,7 +142,7 @@ def test_the_deploy_image_starts_the_agent_with_all_that_it_calls(images: ImageS
         stream.seek(section.offset)
         packed.write_bytes(stream.read(section.size))
     archive = subprocess.run(["zstd", "-dc", packed], capture_output=True, check=True).stdout
-    assert {"init", "usr/lib/pachon/agent.py", "etc/udhcpc/default.script"} <= set(cpio.names(archive))
+    assert {"init", "usr/lib/pachon/agent/main.py", "etc/udhcpc/default.script"} <= set(cpio.names(archive))
     root = tmp_path / "root"
     root.mkdir()
     subprocess.run(["cpio", "--quiet", "-id", "--no-absolute-filenames"], input=archive, cwd=root, check=True)

@@ -21,8 +21,9 @@ def playbooks(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Path:
-    path = tmp_path / "agent.py"
-    path.write_text("print('agent')\n")
+    path = tmp_path / "agent"
+    path.mkdir()
+    (path / "main.py").write_text("print('agent')\n")
     return path
 
 
@@ -57,7 +58,7 @@ def test_tests_and_tables_of_contents_are_not_baked(playbooks: Path, agent: Path
 
 def test_a_changed_agent_bakes_the_deploy_image_only(playbooks: Path, agent: Path) -> None:
     before = keys("server", playbooks=playbooks, agent=agent)
-    agent.write_text("print('better agent')\n")
+    (agent / "main.py").write_text("print('better agent')\n")
     assert changed(before, keys("server", playbooks=playbooks, agent=agent)) == {"deploy"}
 
 

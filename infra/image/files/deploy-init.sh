@@ -14,4 +14,4 @@ if [ -d /sys/firmware/efi/efivars ] && ! mounted /sys/firmware/efi/efivars; then
 fi
 ip link set lo up 2>/dev/null
 echo "pachon: deploy image, kernel $(uname -r), starting the agent"
-exec python3 -I -u /usr/lib/pachon/agent.py
+exec python3 -I -u -c 'import sys; sys.path.append("/usr/lib/pachon"); from agent.main import main; sys.exit(main())'

@@ -1,4 +1,4 @@
-"""The twin's side of a deploy: the protocol of ``infra/boot/agent.py``, without a disk or a kernel.
+"""The twin's side of a deploy: the protocol of ``infra/boot/agent``, without a disk or a kernel.
 
 It fetches the deploy image over HTTP, finds its orders' address in the command line, proves serial and token under the
 pinned certificate, downloads image and kernel and checks their digests, makes a real host key and has it signed.

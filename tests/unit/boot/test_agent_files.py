@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.boot import agent
+from infra.boot.agent.console import PassingError, TroubleError
+from infra.boot.agent.host import configure, network_files
+from infra.boot.agent.machine import find_disk
+from infra.boot.agent.main import words
+from infra.boot.agent.server import Server, patiently
+from infra.image.keys import AGENT
 
 if TYPE_CHECKING:
     from tests.unit.boot.conftest import Bench
 
 
-class Silent(agent.Server):
+class Silent(Server):
     """A boot service that signs everything."""
 
     def __init__(self) -> None:
@@ -26,12 +31,12 @@ class Silent(agent.Server):
 
 def test_command_line_words_are_found_among_others() -> None:
     line = "console=ttyS0 pachon.args= pachon.server=https://h:1 quiet pachon.token=ab=c pachon.pin=d"
-    assert agent.words(line) == {"args": "", "server": "https://h:1", "token": "ab=c", "pin": "d"}
+    assert words(line) == {"args": "", "server": "https://h:1", "token": "ab=c", "pin": "d"}
 
 
 def test_networks_are_told_by_mac_and_answers_leave_by_the_management_gateway(bench: "Bench") -> None:
     order = bench.order().model_dump(mode="json")
-    files = agent.network_files(order["address_on"])
+    files = network_files(order["address_on"])
     base = "/etc/systemd/network/10-pachon-"
     assert set(files) == {f"{base}{name}" for name in ("eth0.link", "eth0.network", "eth1.link", "eth1.network")}
     assert "MACAddress=52:54:00:60:00:01" in files[f"{base}eth0.network"]
@@ -41,7 +46,7 @@ def test_networks_are_told_by_mac_and_answers_leave_by_the_management_gateway(be
 
 
 def test_a_nic_without_an_address_is_named_and_nothing_else() -> None:
-    files = agent.network_files({"52:54:00:00:00:01": {"name": "swp1", "address": None}})
+    files = network_files({"52:54:00:00:00:01": {"name": "swp1", "address": None}})
     assert list(files) == ["/etc/systemd/network/10-pachon-swp1.link"]
 
 
@@ -51,10 +56,10 @@ def test_the_disk_is_found_by_serial_only_and_others_are_named() -> None:
         {"name": "nvme0n1", "serial": "VENDOR_MODEL_B2", "node": "/dev/nvme0n1"},
         {"name": "sdb", "serial": "", "node": "/dev/sdb"},
     ]
-    assert agent.find_disk("A1", found) == "/dev/sda"
-    assert agent.find_disk("B2", found) == "/dev/nvme0n1"
-    with pytest.raises(agent.TroubleError, match=r"no disk with serial C3; found: sda \(A1\).*sdb \(no serial\)"):
-        agent.find_disk("C3", found)
+    assert find_disk("A1", found) == "/dev/sda"
+    assert find_disk("B2", found) == "/dev/nvme0n1"
+    with pytest.raises(TroubleError, match=r"no disk with serial C3; found: sda \(A1\).*sdb \(no serial\)"):
+        find_disk("C3", found)
 
 
 def test_a_host_gets_its_name_trust_stamp_and_keys_made_on_it(tmp_path: Path) -> None:
@@ -71,7 +76,7 @@ def test_a_host_gets_its_name_trust_stamp_and_keys_made_on_it(tmp_path: Path) ->
         "user_ca_public": "ca\n",
         "principals": {"pachon": ["automation"]},
     }
-    agent.configure(tmp_path, orders, server)
+    configure(tmp_path, orders, server)
     assert not old.exists()
     assert (tmp_path / "etc/hostname").read_text() == "base-batch01\n"
     assert (tmp_path / "etc/ssh/pachon/principals/pachon").read_text() == "automation\n"
@@ -88,17 +93,18 @@ def test_passing_trouble_is_tried_again_and_ends_with_the_last_complaint() -> No
     def work() -> str:
         tries.append(1)
         if len(tries) < 3:
-            raise agent.PassingError("busy")
+            raise PassingError("busy")
         return "there"
 
-    assert agent.patiently(work, "asking", 30) == "there"
-    with pytest.raises(agent.TroubleError, match=r"asking: busy \(tried for 0 s\)"):
+    assert patiently(work, "asking", 30) == "there"
+    with pytest.raises(TroubleError, match=r"asking: busy \(tried for 0 s\)"):
         tries.clear()
-        agent.patiently(work, "asking", 0.05)
+        patiently(work, "asking", 0.05)
 
 
 def test_the_agent_needs_nothing_but_the_standard_library() -> None:
-    program = "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; import runpy; " + (
-        f"runpy.run_path({str(Path(agent.__file__))!r}, run_name='agent')"
+    program = (
+        "import sys; sys.path[:] = [path for path in sys.path if 'site-packages' not in path]; "
+        f"sys.path.append({str(AGENT.parent)!r}); import agent.main"
     )
     subprocess.run(["/usr/bin/python3", "-I", "-c", program], check=True)

@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from infra.boot import agent, launch, service
+from infra.boot import launch, service
+from infra.boot.agent import main
+from infra.boot.agent.console import TroubleError
+from infra.boot.agent.image import pour
+from infra.boot.agent.server import Server, download
 from infra.boot.client import BootClient
 from infra.boot.orders import Deploy, State
 from pachon.errors import PermanentError, RefusedError, TemporaryError
@@ -41,20 +45,20 @@ def get(url: str, *, source: str = "127.0.0.1", verb: str = "GET") -> tuple[int,
 def told(image: bytes) -> dict[str, str]:
     """The words that the deploy image was given."""
     at = image.index(b"console=")
-    return agent.words(image[at : at + 1024].split(b"\0")[0].decode())
+    return main.words(image[at : at + 1024].split(b"\0")[0].decode())
 
 
-def agent_of(deploy: Deploy) -> agent.Server:
+def agent_of(deploy: Deploy) -> Server:
     """The agent's client, as the deploy image of this deploy would make it."""
     status, image = get(deploy.http_boot_uri)
     assert status == 200
     words = told(image)
-    server = agent.Server(words["server"], words["token"], words["pin"])
+    server = Server(words["server"], words["token"], words["pin"])
     server.patience = 0.5
     return server
 
 
-def hello(server: agent.Server, **other: Any) -> dict[str, Any]:
+def hello(server: Server, **other: Any) -> dict[str, Any]:
     said: dict[str, Any] = {
         "serial": "SN1",
         "uuid": "",
@@ -103,7 +107,7 @@ def test_a_machine_goes_from_its_order_to_signed_host_keys_and_done(bench: "Benc
         done = await client.wait("SN1")
         assert done.phases == {"image": 1.5}
         assert (await client.deploy(bench.order())).id == deploy.id
-        with pytest.raises(agent.TroubleError):
+        with pytest.raises(TroubleError):
             await asyncio.to_thread(lambda: server.post("host-keys", public_keys=[new_key(tmp_path.parent)]))
         await client.revoke("SN1")
         assert "@revoked * ssh-ed25519" in (bench.state / "known_hosts").read_text()
@@ -123,7 +127,7 @@ def test_an_impostor_without_the_token_gets_nothing_and_the_true_machine_goes_on
         assert (await asyncio.to_thread(lambda: get(deploy.http_boot_uri, source="127.0.0.9")))[0] == 404
         impostor = await asyncio.to_thread(agent_of, deploy)
         impostor._token = "0" * 64
-        with pytest.raises(agent.TroubleError, match="does not know this token"):
+        with pytest.raises(TroubleError, match="does not know this token"):
             await asyncio.to_thread(hello, impostor)
         orders = await asyncio.to_thread(hello, await asyncio.to_thread(agent_of, deploy))
         assert orders["host"] == "base-batch01"
@@ -145,9 +149,9 @@ def test_a_second_run_with_a_used_token_is_refused_and_noted(bench: "Bench") -> 
         second = await asyncio.to_thread(agent_of, deploy)
         orders = await asyncio.to_thread(hello, first)
         assert await asyncio.to_thread(hello, first) == orders
-        with pytest.raises(agent.TroubleError, match="used already"):
+        with pytest.raises(TroubleError, match="used already"):
             await asyncio.to_thread(hello, second)
-        with pytest.raises(agent.TroubleError, match="refused"):
+        with pytest.raises(TroubleError, match="refused"):
             await asyncio.to_thread(lambda: second.post("done", phases={}))
         record = await client.get("SN1")
         assert record is not None
@@ -170,7 +174,7 @@ def test_a_machine_that_is_not_as_defined_fails_at_once_with_reason_and_cure(
 ) -> None:
     async def work(client: BootClient) -> None:
         server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
-        with pytest.raises(agent.TroubleError, match=says):
+        with pytest.raises(TroubleError, match=says):
             await asyncio.to_thread(lambda: hello(server, **wrong))
         with pytest.raises(PermanentError, match=says) as caught:
             await client.wait("SN1")
@@ -213,7 +217,7 @@ def test_a_machine_that_says_nothing_fails_and_its_token_is_void(bench: "Bench")
             later += 61
             with pytest.raises(TemporaryError, match="stopped speaking in the middle"):
                 await client.wait("SN1")
-            with pytest.raises(agent.TroubleError, match="refused"):
+            with pytest.raises(TroubleError, match="refused"):
                 await asyncio.to_thread(lambda: server.post("done", phases={}))
 
     asyncio.run(everything())
@@ -241,7 +245,7 @@ def test_virtual_media_carries_the_same_token(bench: "Bench") -> None:
         assert path.read_bytes() == disk
         words = told(disk)
         assert words["token"] in deploy.http_boot_uri
-        server = agent.Server(words["server"], words["token"], words["pin"])
+        server = Server(words["server"], words["token"], words["pin"])
         assert (await asyncio.to_thread(hello, server))["host"] == "base-batch01"
         assert not path.exists()
 
@@ -252,7 +256,7 @@ def test_the_agent_speaks_to_nobody_with_another_certificate(bench: "Bench") -> 
     async def work(client: BootClient) -> None:
         server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
         server._pin = "0" * 64
-        with pytest.raises(agent.TroubleError, match="another certificate"):
+        with pytest.raises(TroubleError, match="another certificate"):
             await asyncio.to_thread(hello, server)
 
     served(bench, work)
@@ -286,17 +290,17 @@ def test_the_agent_writes_the_image_that_was_ordered_and_refuses_another(bench: 
         server = await asyncio.to_thread(agent_of, await client.deploy(bench.order()))
         image = (await asyncio.to_thread(hello, server))["image"]
 
-        def pour(ordered: dict[str, Any]) -> None:
+        def write(ordered: dict[str, Any]) -> None:
             target.write_bytes(b"\0" * len(bench.raw))
-            with agent.download(image["url"], 5) as response:
-                agent.pour(response, ordered, str(target), server)
+            with download(image["url"], 5) as response:
+                pour(response, ordered, str(target), server)
 
-        await asyncio.to_thread(pour, image)
+        await asyncio.to_thread(write, image)
         assert target.read_bytes() == bench.raw
-        with pytest.raises(agent.TroubleError, match="ordered was sha256:00"):
-            await asyncio.to_thread(pour, {**image, "digest": "sha256:00"})
-        with pytest.raises(agent.TroubleError, match="does not unpack"):
-            await asyncio.to_thread(pour, {**image, "raw_size_bytes": 5})
+        with pytest.raises(TroubleError, match="ordered was sha256:00"):
+            await asyncio.to_thread(write, {**image, "digest": "sha256:00"})
+        with pytest.raises(TroubleError, match="does not unpack"):
+            await asyncio.to_thread(write, {**image, "raw_size_bytes": 5})
 
     served(bench, work)
 
