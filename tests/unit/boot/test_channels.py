@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import asyncssh
 import pytest
@@ -34,6 +34,16 @@ def main(call):
     time.sleep(call.get("seconds", 0))
     return {"told": call, "pid": os.getpid(), "big": "x" * call.get("size", 0)}
 """
+
+
+class Sink(Protocol):
+    """What bytes go into."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def write_eof(self) -> None: ...
+
+    async def drain(self) -> None: ...
 
 
 class Server:
@@ -62,12 +72,27 @@ class Server:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await process.redirect(stdin=child.stdin, stdout=child.stdout)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        feeding = asyncio.create_task(_pour(process.stdin, child.stdin))
         try:
+            await _pour(child.stdout, process.stdout)
             process.exit(await child.wait())
         finally:
+            feeding.cancel()
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
+            child.stdin.close()
+            await child.wait()
+
+
+async def _pour(source: asyncssh.SSHReader[bytes] | asyncio.StreamReader, sink: Sink) -> None:
+    """Hand on all that comes (asyncssh's own ``redirect`` leaves coroutines behind that nobody awaits)."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while block := await source.read(1 << 16):
+            sink.write(block)
+            await sink.drain()
+        sink.write_eof()
 
 
 @asynccontextmanager
