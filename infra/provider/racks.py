@@ -129,7 +129,7 @@ class RackWorld:
                     address, credentials=self._credentials, patience=patience, port=port, alias=alias
                 )
                 async with self._logins:
-                    answer = await ssh.run_program(connection, programs.text("stamp"), {"fencing_token": 0})
+                    answer = await connection.run_program(programs.text("stamp"), {"fencing_token": 0})
         except PachonError as error:
             return Answering(None, error.message)
         finally:

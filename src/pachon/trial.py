@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from pachon.drivers.ssh import Credentials, Fleet, run_program
+from pachon.drivers.ssh import Credentials, Fleet
 from pachon.drivers.ssh import Host as Session
 from pachon.errors import PachonError
 from pachon.model.base import Frozen
@@ -92,7 +92,7 @@ async def _listens(fleet: Fleet, address: str, port: int) -> bool | None:
 
 
 async def _run(session: Session, program: str, call: dict[str, Any]) -> dict[str, Any]:
-    return await run_program(session, program, call, timeout=timedelta(seconds=ANSWER_SECONDS))
+    return await session.run_program(program, call, timeout=timedelta(seconds=ANSWER_SECONDS))
 
 
 def _address(facility: Facility, host: Host) -> str:

@@ -183,7 +183,7 @@ def test_machines_go_from_power_off_to_a_trusted_login_and_strangers_get_nothing
             signature = await host.run("cat /etc/pachon/stamp.json.sig")
             assert ca.stamp_is_genuine(containers.state, "base", stamp, signature)
             assert "pachon.token" not in await host.run("cat /proc/cmdline")
-            answer = await ssh.run_program(host, "def main(c):\n    import os\n    return {'uid': os.getuid()}", {})
+            answer = await host.run_program("def main(c):\n    import os\n    return {'uid': os.getuid()}", {})
             assert answer == {"uid": 0}
             await host.close()
         assert "no DHCP answer" in await containers.console_says(4, "no bootable device")

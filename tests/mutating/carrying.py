@@ -9,7 +9,7 @@ from typing import Any
 
 from pachon import hostvars, places, secrets
 from pachon.drivers.probe import Probe
-from pachon.drivers.ssh import Credentials, Fleet, run_program
+from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PachonError
 from pachon.layers.role_effects import handlers_of, leavings
 from pachon.layers.sight import Memory, addresses_of, asked_of, look, manifests_of
@@ -112,9 +112,7 @@ class Field:
                     ],
                 }
                 try:
-                    return await run_program(
-                        await fleet.host(addresses[host]), PROGRAM.read_text(), call, timeout=PATIENCE
-                    )
+                    return await fleet.run_program(addresses[host], PROGRAM.read_text(), call, timeout=PATIENCE)
                 except PachonError as error:
                     raise AssertionError(f"{host} cannot {mode} mutations: {error}") from error
 

@@ -226,7 +226,7 @@ def test_a_machine_is_deployed_and_its_first_login_is_trusted(rig: Rig, media: b
         assert [disk.serial for disk in deploy.inventory.disks] == ["TD1", "TE1"]
         host = await rig.login(1)
         assert await host.run("hostname") == "base-batch01\n"
-        told = await ssh.run_program(host, programs.text("stamp"), {"fencing_token": 0})
+        told = await host.run_program(programs.text("stamp"), {"fencing_token": 0})
         assert ca.stamp_is_genuine(rig.state, "base", told["stamp"], told["signature"])
         with pytest.raises(PermanentError, match="no operating system"):
             await host.run("rm -rf /")
@@ -253,7 +253,7 @@ def test_what_programs_made_is_kept_and_checked(rig: Rig) -> None:
         volume |= {"stamp": "base/volume/scratch@b2", "size_bytes": 1 << 30, "mount": "/scratch"}
 
         async def ask(name: str, **call: object) -> dict[str, object]:
-            return await ssh.run_program(host, programs.text(name), {"fencing_token": 7, **call})
+            return await host.run_program(programs.text(name), {"fencing_token": 7, **call})
 
         assert await ask("segments", **segment) == made
         assert "error" in await ask("segments", **{**segment, "ports": ["swp9"]})

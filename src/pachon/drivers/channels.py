@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncssh
 
-from pachon.drivers.ssh import Credentials, Detours, Fleet, Host, Trust, connect
+from pachon.drivers.ssh import Act, Credentials, Detours, Fleet, Host, Trust, connect
 from pachon.errors import PermanentError, TemporaryError
 
 PROGRAM = Path(__file__).with_name("resident_program.py")
@@ -108,22 +108,13 @@ class Channels(Fleet):
     def __init__(self, credentials: Credentials, *, detours: Detours | None = None) -> None:
         super().__init__(credentials, detours=detours)
 
-    async def run_program(
-        self,
-        address: str,
-        program_text: str,
-        call: Mapping[str, Any],
-        *,
-        port: int = 22,
-        alias: str = "",
-        timeout: timedelta = timedelta(minutes=5),
-    ) -> dict[str, Any]:
-        """As ``Fleet.run_program``; over a new connection where the one that was open broke."""
+    async def _through(self, act: Act, address: str, *, port: int, alias: str) -> dict[str, Any]:
+        """As of ``Fleet``; over a new connection where the one that was open broke."""
         for channel in (self.open_to(address, port=port), None):
             known = channel is not None and channel.is_open
             host = await self.host(address, port=port, alias=alias)
             try:
-                return await host.run_program(program_text, call, timeout=timeout)
+                return await act(host)
             except BrokenError:
                 self.hang_up(address, host, port=port)
                 if not known:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pachon.drivers.ssh import Host, run_program
+from pachon.drivers.ssh import Host
 from pachon.errors import PermanentError, RefusedError, TemporaryError
 
 PROGRAM = Path(__file__).with_name("slurm_program.py")
@@ -189,7 +189,7 @@ class Slurm:
     async def _turn(self, orders: Sequence[dict[str, Any]], *, prefix: str = "") -> dict[str, Any]:
         call = {"orders": list(orders), "prefix": prefix, "user": JOB_USER}
         timeout = TURN if orders else LOOK
-        return await run_program(await self._open(), PROGRAM.read_text(), call, timeout=timeout)
+        return await (await self._open()).run_program(PROGRAM.read_text(), call, timeout=timeout)
 
     def _refusal(self, what: str, said: str) -> TemporaryError | RefusedError:
         if any(word in said for word in AWAY):

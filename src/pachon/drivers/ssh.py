@@ -108,7 +108,15 @@ class Host:
     async def run_program(
         self, program_text: str, call: Mapping[str, Any], *, timeout: timedelta = timedelta(minutes=5)
     ) -> dict[str, Any]:
-        """As the function ``run_program``."""
+        """What the program's ``main(call)`` answered, run as root on the host.
+
+        Program and call travel on standard input only. ``main`` returns its answer or writes it to standard output, as
+        one JSON object on the last line.
+
+        Raises:
+            PermanentError: it failed there, or answered something else.
+            TemporaryError: it took too long, or the connection broke.
+        """
         told = await self.run(RUNNER, stdin=packed(program_text, call), timeout=timeout)
         lines = told.strip().splitlines()
         try:
@@ -272,21 +280,6 @@ async def _patiently(connecting: Callable[[], Awaitable[Host]], *, patience: tim
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def run_program(
-    host: Host, program_text: str, call: Mapping[str, Any], *, timeout: timedelta = timedelta(minutes=5)
-) -> dict[str, Any]:
-    """What the program's ``main(call)`` answered, run as root on the host.
-
-    Program and call travel on standard input only. ``main`` returns its answer or writes it to standard output, as
-    one JSON object on the last line.
-
-    Raises:
-        PermanentError: it failed there, or answered something else.
-        TemporaryError: it took too long, or the connection broke.
-    """
-    return await host.run_program(program_text, call, timeout=timeout)
-
-
 class Door(Protocol):
     """Where an address is really reached."""
 
@@ -301,6 +294,10 @@ class Door(Protocol):
 
 Detours = Mapping[str, Door]
 """Doors of addresses that are mapped elsewhere: the twin's, which all are on loopback."""
+
+
+Act = Callable[[Host], Awaitable[dict[str, Any]]]
+"""What is done over one host's connection."""
 
 
 class Fleet:
@@ -378,9 +375,13 @@ class Fleet:
         alias: str = "",
         timeout: timedelta = timedelta(minutes=5),
     ) -> dict[str, Any]:
-        """As the function of that name, over this fleet's connection."""
-        host = await self.host(address, port=port, alias=alias)
-        return await host.run_program(program_text, call, timeout=timeout)
+        """As ``Host.run_program``, over this fleet's connection."""
+        return await self._through(
+            lambda host: host.run_program(program_text, call, timeout=timeout), address, port=port, alias=alias
+        )
+
+    async def _through(self, act: Act, address: str, *, port: int, alias: str) -> dict[str, Any]:
+        return await act(await self.host(address, port=port, alias=alias))
 
     def _trust(self) -> Trust:
         """The files of trust, read again when one of them was replaced."""

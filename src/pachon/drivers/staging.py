@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pachon.drivers.ssh import Host, run_program
+from pachon.drivers.ssh import Host
 from pachon.errors import PermanentError
 
 PROGRAM = Path(__file__).with_name("staging_program.py")
@@ -64,4 +64,4 @@ class Staging:
 
     async def _turn(self, *, names: Sequence[str], since_ns: int) -> dict[str, Any]:
         call = {**self._call, "names": list(names), "since_ns": since_ns}
-        return await run_program(await self._open(), PROGRAM.read_text(), call, timeout=TURN)
+        return await (await self._open()).run_program(PROGRAM.read_text(), call, timeout=TURN)
