@@ -223,6 +223,12 @@ class Memory:
             known[keys[name]] = _known_of(asked.site, name, asked.roles[name], own[name], mine)
         return {name: known[key].expected for name, key in keys.items() if known[key].expected}
 
+    def expects(self, asked: Asked, difference: Difference) -> bool:
+        """Whether, by the last look, anything is expected there where this was seen to differ."""
+        key = (difference.host, tuple(asked.roles.get(difference.host, ())))
+        known = self._known[key].expected if key in self._known else ()
+        return any(each.expects(difference) for each in known)
+
     def over(self, asked: Asked, hosts: Collection[HostName]) -> frozenset[tuple[HostName, str]]:
         """Hosts and roles of which something is left over, by what is expected."""
         return frozenset((name, role) for name in hosts for role in self._known[name, tuple(asked.roles[name])].over)

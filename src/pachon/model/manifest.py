@@ -78,6 +78,14 @@ class Expected(Frozen):
     left: bool = False
     """Whether no role mentions it any more: it is expected to be gone, or as if nobody wanted it."""
 
+    def expects(self, difference: "Difference") -> bool:
+        """Whether it is what a difference like that is found by."""
+        if difference.aspect == STRANGER:
+            return self.allowed is not None and self.name == posixpath.dirname(difference.name)
+        if self.left or difference.aspect == LEFT:
+            return self.left and difference.aspect == LEFT and self.name == difference.name
+        return (self.kind, self.name) == (difference.kind, difference.name) and difference.aspect in self.values
+
 
 class Difference(Frozen):
     """One aspect of one subject that is not as a role left it."""

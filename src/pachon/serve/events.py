@@ -16,6 +16,7 @@ What = Literal[
     "round",
     "drift-began",
     "drift-ended",
+    "drift-dropped",
     "host-silent",
     "host-answers",
     "asked",

@@ -24,6 +24,7 @@ from pachon.layers.served import SEEN, SIGHT, Hello, LookAt
 from pachon.layers.sight import Asked, Memory, asked_of, look
 from pachon.model.facility import Facility
 from pachon.model.hardware import Kind, ResourceInputs
+from pachon.model.manifest import Difference
 from pachon.serve.events import Listener, Record
 from pachon.serve.holding import Holding, held
 from pachon.serve.watching import Watch
@@ -154,8 +155,13 @@ class SiteServer:
         began, now = asyncio.get_running_loop().time(), datetime.now(UTC)
         due = self._watch.due(self._asked, now)
         self._channels.detours = self._order.detours()
-        seen = await look(due, self._store, self._probe(), memory=self._memory)
-        for change in self._watch.took(due, seen, all_of=self._asked, now=now):
+        memory, asked = self._memory, self._asked
+        seen = await look(due, self._store, self._probe(), memory=memory)
+
+        def expects(difference: Difference) -> bool:
+            return memory.expects(asked, difference)
+
+        for change in self._watch.took(due, seen, all_of=asked, expects=expects, now=now):
             self._record.tell(change.event, change.message, address=change.address)
         silent, differences = len(self._watch.silent), self._watch.open(self.site)
         self._record.tell(

@@ -1,6 +1,6 @@
 """The watch of a site: rounds in a steady rhythm, and what began or ended between one round and the next."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -47,8 +47,13 @@ class Watch:
         waiting = {name for name, each in self.silent.items() if each.again_at > now}
         return asked.only([name for name in asked.roles if name not in waiting])
 
-    def took(self, asked: Asked, seen: Sight, *, all_of: Asked, now: datetime) -> list[Change]:
-        """What changed with this round, in which ``asked`` of all hosts were asked."""
+    def took(
+        self, asked: Asked, seen: Sight, *, all_of: Asked, expects: Callable[[Difference], bool], now: datetime
+    ) -> list[Change]:
+        """What changed with this round, in which ``asked`` of all hosts were asked.
+
+        ``expects`` says whether anything is expected any more where something differed.
+        """
         gone = [name for name in {*self.silent, *_hosts(self.sight)} if name not in all_of.roles]
         before = _by_key(self.sight)
         # Of a host that does not answer it is not known whether what differed still does: that stays as it was.
@@ -64,6 +69,8 @@ class Watch:
         ]
         changes += [
             Change("drift-ended", address_of(site, each), f"does not differ any more from what role {each.role} left")
+            if expects(each)
+            else Change("drift-dropped", address_of(site, each), f"role {each.role} expects nothing there any more")
             for (host, key, _), each in before.items()
             if (host, key) not in still
         ]

@@ -32,7 +32,7 @@ from pachon.progress import Event, silent
 from pachon.serve import Order, Told, serve
 from pachon.store.database import Store, open_store
 from pachon.store.lease import hold
-from pachon.store.receipts import put_receipt, receipts_at
+from pachon.store.receipts import drop_receipts, put_receipt, receipts_at
 from tests.unit.boot.test_channels import Server, host
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 OFTEN = timedelta(seconds=0.2)
 PATIENCE_SECONDS = 60
+BEGAN_AND_ENDED = ("drift-began", "drift-ended", "drift-began", "drift-dropped")
 ASPECTS = ("content", "mode", "owner", "group")
 
 
@@ -237,11 +238,16 @@ def test_drift_is_told_as_it_begins_and_ends_and_is_known_with_its_age(bench: "B
             assert names(known.sight) == [(one, "content")]
             rewrite(site.files[one], "a = 1\n")
             assert (await site.until("drift-ended")).address == began.address
+            rewrite(site.files[one], "a = 2\n")
+            await site.until("drift-began")
+            drop_receipts(site.store, [f"base/host/{one}/role/base"])
+            dropped = await site.until("drift-dropped")
+            assert (dropped.address, dropped.message) == (began.address, "role base expects nothing there any more")
         record_of = [
             Told.model_validate_json(line)
             for line in (served.folder(site.bench.state) / "base.jsonl").read_text().splitlines()
         ]
-        assert [each.event for each in record_of] == ["serving", "drift-began", "drift-ended", "ended"]
+        assert [each.event for each in record_of] == ["serving", *BEGAN_AND_ENDED, "ended"]
 
     play(bench, tmp_path, script)
 
