@@ -74,6 +74,9 @@ bench-%: setup ## Measure: bench-up, bench-… (each ends with one JSON line)
 bench-up: setup
 	@$(BIN)/python -m tests.bench.bench_up $(ARGS)
 
+program-%: ## Make a program that only some facilities need: program-kube, program-coredns
+	@PYTHONPATH=src $(SYSTEM_PYTHON) -m infra.toolchain.setup $*
+
 lock: ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade: the newest versions)
 	@PYTHONPATH=src $(SYSTEM_PYTHON) -m infra.toolchain.lockfile $(ARGS)
 

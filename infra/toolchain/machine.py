@@ -38,7 +38,7 @@ def observe() -> Facts:
         root=root,
         apt=shutil.which("apt-get") is not None,
         virtualenv=virtualenv.condition(places.CHECKOUT),
-        programs=tuple(_program(program, cache) for program in programs.table().values()),
+        programs=tuple(_program(program, cache) for program in programs.table().values() if not program.on_demand),
         packages_absent=tuple(
             PackageFact(name=package.name, absent=package.absent, purpose=package.purpose)
             for package in debian.wanted()

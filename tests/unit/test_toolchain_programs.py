@@ -1,6 +1,7 @@
 """Where a program from outside is looked for, and in which order."""
 
 import asyncio
+import dataclasses
 import platform
 from pathlib import Path
 
@@ -99,9 +100,11 @@ def test_a_program_can_be_found_from_asynchronous_code(tmp_path: Path, monkeypat
     assert asyncio.run(main()) == tool
 
 
-def test_every_program_of_the_table_has_a_pinned_release_and_a_module_of_that_version() -> None:
+def test_every_program_of_others_has_a_pinned_release_and_a_module_of_that_version() -> None:
     modules = (programs.TABLE.parent / "go.mod").read_text()
     for program in programs.table().values():
+        if program.sources:
+            continue
         assert program.releases, program.name
         for release in program.releases.values():
             assert len(release.sha256) == 64
@@ -109,6 +112,63 @@ def test_every_program_of_the_table_has_a_pinned_release_and_a_module_of_that_ve
         assert program.version in program.ldflags
         assert f"tool {program.module}\n" in modules
         assert f"/v3 v{program.version}" in modules
+
+
+OWN = {"coredns": "github.com/coredns/coredns", "kube": "k8s.io/kubernetes"}
+"""Programs of our own, and the module after whose version each is called."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_program_of_our_own_is_called_after_its_foremost_module_and_made_on_demand(name: str) -> None:
+    program = programs.table()[name]
+    text = (program.folder / "go.mod").read_text()
+    assert f"module {program.module}\n" in text
+    assert f"{OWN[name]} v{program.version}\n" in text
+    assert f"{OWN[name]} v{program.version} h1:" in (program.folder / "go.sum").read_text()
+    assert program.on_demand
+    assert not program.releases
+
+
+def test_modules_of_kubernetes_are_all_of_one_release() -> None:
+    program = programs.table()["kube"]
+    text = (program.folder / "go.mod").read_text()
+    published = f"v0.{program.version.partition('.')[2]}"
+    replaced = [line.split() for line in text.splitlines() if "=>" in line]
+    assert len(replaced) == 31
+    assert {(line[0], line[2], line[3]) for line in replaced} == {(line[0], line[0], published) for line in replaced}
+
+
+def test_a_program_of_our_own_is_made_anew_when_its_sources_change(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "TABLE", tmp_path / "programs.toml")
+    own = dataclasses.replace(PINNED, sources="own")
+    (tmp_path / "own").mkdir()
+    for name in programs.SOURCES:
+        (tmp_path / "own" / name).write_text(name)
+    write_tool(programs.home(own, cache=cache), "1.2.3")
+    assert programs.look(own, cache=cache) is not None
+    (tmp_path / "own" / "main.go").write_text("other")
+    assert programs.look(own, cache=cache) is None
+
+
+def test_a_program_of_our_own_is_not_taken_from_path(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "TABLE", tmp_path / "programs.toml")
+    (tmp_path / "own").mkdir()
+    for name in programs.SOURCES:
+        (tmp_path / "own" / name).write_text(name)
+    write_tool(tmp_path / "bin", "1.2.3")
+    put_on_path(monkeypatch, tmp_path / "bin")
+    assert programs.look(dataclasses.replace(PINNED, sources="own"), cache=cache) is None
+
+
+def test_what_to_do_about_a_program_on_demand_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHON_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(MissingError) as caught:
+        programs.find("kube")
+    assert "make program-kube" in caught.value.cure
 
 
 def test_the_python_sdk_is_of_the_version_of_the_program() -> None:
