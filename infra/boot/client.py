@@ -7,9 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import aiohttp
-
 from infra.boot.orders import Deploy, Order, State
+from pachon.drivers.http import aiohttp
 from pachon.errors import PermanentError, TemporaryError
 from pachon.processes.sockets import short_path
 

@@ -33,7 +33,7 @@ from infra.lab import (
     wiring,
 )
 from infra.lab import power as switches
-from infra.lab.bmc.server import ensure_certificate
+from infra.lab.bmc.certificate import ensure_certificate
 from infra.lab.site_bmc import BmcConfig
 from pachon import places
 from pachon.errors import PermanentError, RefusedError

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from infra.lab import alive, cgroups
-from infra.lab.bmc.server import TlsFiles, serving
+from infra.lab.bmc.certificate import TlsFiles
 from infra.lab.power import LabHardware
 from pachon.errors import PachonError
 from pachon.model.base import Frozen
@@ -42,6 +42,8 @@ def lock_path(config_path: Path) -> Path:
 
 
 async def _serve(config: BmcConfig, report: int) -> None:
+    from infra.lab.bmc.server import serving
+
     hardware = LabHardware(config.machines, facility=config.facility, folder=config.folder)
     users = {USER: SecretStr(config.password_file.read_text().strip())}
     async with serving(hardware, config.folder, bind="0.0.0.0", port=PORT, tls=config.tls, users=users):

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from infra.lab.bmc import faults, server
+from infra.lab.bmc import certificate, faults
 from infra.lab.bmc.faults import Faults
 from infra.lab.bmc.hardware import PowerState
 from infra.lab.bmc.idle import IdleSite
@@ -99,7 +99,7 @@ class Site:
             time.sleep(0.02)
         self.start_seconds = time.monotonic() - began
         self.port = int(ready.read_text())
-        self.pin = server.fingerprint(self.folder / "bmc.crt")
+        self.pin = certificate.fingerprint(self.folder / "bmc.crt")
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from infra.lab.bmc import faults, server
+from infra.lab.bmc import certificate, faults, server
 from infra.lab.bmc.faults import Faults
 from infra.lab.bmc.hardware import BootSource as Booted
 from infra.lab.bmc.hardware import PowerState, facts_of, load
@@ -72,10 +72,10 @@ class Rig:
 @asynccontextmanager
 async def rig(folder: Path) -> AsyncIterator[Rig]:
     hardware = IdleHardware([machine(number) for number in range(1, 9)], folder)
-    tls = server.ensure_certificate(folder / "tls", now=datetime.now(UTC))
+    tls = certificate.ensure_certificate(folder / "tls", now=datetime.now(UTC))
     users = {"pachon": PASSWORD}
     async with server.serving(hardware, folder, bind="0.0.0.0", port=0, tls=tls, users=users) as port:
-        yield Rig(folder, hardware, port, server.fingerprint(tls.certificate))
+        yield Rig(folder, hardware, port, certificate.fingerprint(tls.certificate))
 
 
 def play(folder: Path, script: Callable[[Rig], Awaitable[None]]) -> None:

@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from sushy import auth as sushy_auth
 
-from infra.lab.bmc import server
+from infra.lab.bmc import certificate, server
 from infra.lab.bmc.hardware import BmcSettings, BootOverride, BootSource, consume_boot
 from infra.lab.bmc.idle import IdleHardware
 from pachon.model.facility import Disk, Machine, Nic
@@ -47,7 +47,7 @@ def machine(number: int) -> Machine:
 def play(folder: Path, script: Callable[[IdleHardware, int], Awaitable[None]]) -> None:
     async def run() -> None:
         hardware = IdleHardware([machine(1), machine(2)], folder)
-        tls = server.ensure_certificate(folder / "tls", now=datetime.now(UTC))
+        tls = certificate.ensure_certificate(folder / "tls", now=datetime.now(UTC))
         async with server.serving(hardware, folder, bind="0.0.0.0", port=0, tls=tls, users=USERS) as port:
             await script(hardware, port)
 

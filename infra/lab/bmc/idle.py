@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from infra.lab.bmc import server
+from infra.lab.bmc.certificate import ensure_certificate
 from infra.lab.bmc.hardware import BootChoice, Facts, PowerState, consume_boot, facts_of, load, save
 from pachon.model.base import Frozen
 from pachon.model.facility import Machine, Serial
@@ -69,7 +70,7 @@ class IdleSite(Frozen):
 async def serve(site: IdleSite) -> None:
     """Serve the BMCs of a site of idle machines until standard input ends: nobody who started it lives any more."""
     hardware = IdleHardware(site.machines, site.folder)
-    tls = server.ensure_certificate(site.folder, now=datetime.now(UTC))
+    tls = ensure_certificate(site.folder, now=datetime.now(UTC))
     users = {"pachon": SecretStr(site.password_file.read_text().strip())}
     async with server.serving(hardware, site.folder, bind=site.bind, port=site.port, tls=tls, users=users) as port:
         new = site.folder / ".ready"

@@ -21,10 +21,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from infra.lab import alive
-from infra.lab.bmc.server import confine, ensure_certificate, serving
+from infra.lab.bmc.certificate import ensure_certificate
 from infra.lab.twin.addresses import loopback
-from infra.lab.twin.machines import TwinHardware
-from infra.lab.twin.ssh_door import SshDoor
 from pachon.errors import PachonError, PermanentError
 from pachon.model.base import Frozen
 from pachon.model.facility import Machine, SiteName
@@ -72,6 +70,8 @@ def listening(port: int) -> Iterator[socket.socket]:
     Raises:
         PermanentError: the port is taken.
     """
+    from infra.lab.bmc.server import confine
+
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         confine(listener, "lo")
@@ -91,6 +91,10 @@ async def serve(config: TwinConfig, path: Path, report: int) -> None:
 
     Where somebody has a port already another is taken; ``path`` then says which.
     """
+    from infra.lab.bmc.server import serving
+    from infra.lab.twin.machines import TwinHardware
+    from infra.lab.twin.ssh_door import SshDoor
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -14,7 +14,7 @@ VARIABLE = "PACHON_RUN"
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Allowed(_Document):

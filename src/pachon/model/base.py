@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 class Frozen(BaseModel):
     """A value: it never changes, knows no unknown keys, and compares by content."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A changed copy; what was worked out of the old values (cached properties) does not go with it."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 class Holder(BaseModel):
     """A process on a machine in one of its boots."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     user: str
     machine: str

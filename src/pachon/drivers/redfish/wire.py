@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
+from pachon.drivers.http import aiohttp
 from pachon.errors import PermanentError, TemporaryError
 
 Document = dict[str, Any]
