@@ -32,7 +32,7 @@ from pachon.site_look import Look, look, previews
 from pachon.sites import CODE, facts_of, hardware_of, hosts_of
 from pachon.store.database import open_store
 from pachon.store.journal import standing
-from pachon.store.receipts import Receipt, receipts_under
+from pachon.store.receipts import Version, versions_under
 
 CONTROL_LAYER = (places.CHECKOUT / "src" / "pachon",)
 
@@ -169,7 +169,7 @@ def findings(seen: Seen) -> Findings:
     ]
     actions += [_action(site, "leftover", orphan.as_action()) for orphan in found.orphans]
     new = {action.address for action in actions if action.verb in ("create", "replace") and "/host/" in action.address}
-    receipts = receipts_under(seen.hardware.store, f"{site.name}/")
+    receipts = versions_under(seen.hardware.store, f"{site.name}/")
     deferred: list[DeferredRoles] = []
     if seen.hosts is not None:
         roles, deferred = _roles(site, seen.hosts, found, new)
@@ -194,10 +194,10 @@ def _unanswered(hosts: SiteHosts | None) -> list[str]:
     return [f"whether {name} is as its roles left it is unknown: {why}" for name, why in sorted(silent.items())]
 
 
-def facts(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> list[Fact]:
+def facts(seen: Seen, receipts: Mapping[str, Version] | None = None) -> list[Fact]:
     """What the plan of the site relies on."""
     site, found = seen.site.name, seen.look
-    kept = receipts_under(seen.hardware.store, f"{site}/") if receipts is None else receipts
+    kept = versions_under(seen.hardware.store, f"{site}/") if receipts is None else receipts
     entries = [[entry.address, entry.generation, entry.verb, entry.outcome] for entry in found.made]
     told = [Fact(address=site, kind="journal", value=digest(entries))]
     for name in STACKS:
@@ -217,9 +217,9 @@ def facts(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> list[Fac
     return told + [Fact(address=host, kind="roles", value=digest(roles)) for host, roles in sorted(by_host.items())]
 
 
-def parent(seen: Seen, receipts: Mapping[str, Receipt] | None = None) -> str:
+def parent(seen: Seen, receipts: Mapping[str, Version] | None = None) -> str:
     """The run that last changed something at the site; names of runs begin with their moment."""
-    kept = receipts_under(seen.hardware.store, f"{seen.site.name}/") if receipts is None else receipts
+    kept = versions_under(seen.hardware.store, f"{seen.site.name}/") if receipts is None else receipts
     runs = [receipt.run_id for receipt in kept.values()] + [entry.run_id for entry in seen.look.made]
     return max(runs, default="")
 

@@ -103,8 +103,12 @@ async def _seen(hardware: SiteHardware, hosts: SiteHosts | None, progress: Progr
         if hosts is not None:
             await hosts.look(eyes=Eyes(server, fleet))
 
+    async def judge() -> None:
+        if hosts is not None:
+            await asyncio.to_thread(hosts.judge)
+
     try:
-        seen, _ = await asyncio.gather(observe(), look())
+        seen, _, _ = await asyncio.gather(observe(), look(), judge())
         return seen
     finally:
         with contextlib.suppress(TimeoutError):

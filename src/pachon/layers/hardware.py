@@ -74,7 +74,7 @@ class SiteHardware:
     @cached_property
     def run_file(self) -> RunFile:
         """What the provider's own eyes have to be told."""
-        return self.engine.run_file(self.stack_by_name["compute"])
+        return self.engine.run_file(self.stack_by_name["compute"], resources=self.resources)
 
     async def observe(self, only: Container[str] | None = None, *, fleet: Fleet | None = None) -> Observations:
         """Every declared resource (or those addresses), looked at with the provider's own eyes, all side by side."""

@@ -24,6 +24,7 @@ from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
 from pachon.layers.leaving import forget, goings, leave, named, rest_of
+from pachon.layers.proven import Kept, Proven, judged_by
 from pachon.layers.proving import given_of, reason_of
 from pachon.layers.recording import Probes, Told, record
 from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
@@ -35,7 +36,7 @@ from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
 from pachon.store.lease import Lease
-from pachon.store.receipts import Receipt, drop_receipts, intend, receipts_under
+from pachon.store.receipts import drop_receipts, intend, versions_under
 
 __all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
@@ -78,6 +79,8 @@ class SiteHosts:
     """Doors of addresses that are mapped elsewhere."""
     sight: Sight = field(default_factory=Sight)
     """What hosts were last seen to have."""
+    proven: Proven | None = None
+    """Hosts on which nothing was to be done; None: as it is remembered."""
 
     @cached_property
     def probe(self) -> Probes:
@@ -85,6 +88,10 @@ class SiteHosts:
         return Probe(
             Credentials.of_state(self.state), key=secrets.key_of_digests(self.state), detours=dict(self.endpoints)
         )
+
+    @cached_property
+    def _proven(self) -> Proven:
+        return self.proven or Proven(self.state, self.site.name)
 
     async def look(self, only: Collection[HostName] | None = None, *, eyes: Eyes | None = None) -> None:
         """See what the hosts (or those) have of what roles left there: what is pending goes by it.
@@ -121,22 +128,39 @@ class SiteHosts:
 
     def pending(self, only: Collection[HostName] | None = None) -> dict[HostName, list[RoleWork]]:
         """What is to be played (on those hosts), in the definition's order; hosts with nothing to do are left out."""
+        hosts = [host for host in self.site.active_hosts if only is None or host.name in only]
         kept = self._kept()
+        keys = {host.name: self._key(host, kept) for host in hosts}
+        drifted = {each.host for each in self.sight.differences}
+        todo = [host for host in hosts if keys[host.name] not in self._proven or host.name in drifted]
+        kept = kept.with_receipts(self.store, [self.address(host.name) for host in todo])
         told = {
             host.name: [
                 *goings(self.site.name, host, self.sight),
                 *(work for role in self.roles_of(host) if (work := self._work(host, role, kept)) is not None),
             ]
-            for host in self.site.active_hosts
-            if only is None or host.name in only
+            for host in todo
         }
-        return {name: works for name, works in told.items() if works}
+        pending = {name: works for name, works in told.items() if works}
+        if only is None:
+            self._proven.judged(keys, well={host.name for host in todo} - pending.keys())
+        return pending
 
-    def _kept(self) -> "_Kept":
+    def judge(self) -> None:
+        """Find out what receipts prove, whatever is seen of the hosts: ``pending`` then has less to do."""
+        replace(self, sight=Sight(), proven=self._proven).pending()
+
+    def _key(self, host: Host, kept: Kept) -> str:
+        made_from = [host.machine, self.generations.get(host.name, ""), sorted(self.baked.get(host.flavour, ()))]
+        own = [*made_from, kept.installations.get(host.machine, ())]
+        texts = {role: role_trees()[role] for role in self.roles_of(host)}
+        return kept.key(judged_by(self.facility), self.address(host.name), texts, own)
+
+    def _kept(self) -> Kept:
         from infra.boot import ca
 
-        return _Kept(
-            receipts=receipts_under(self.store, f"{self.site.name}/host/"),
+        return Kept(
+            versions=versions_under(self.store, f"{self.site.name}/host/"),
             installations=ca.host_keys(self.state, self.site.name),
             secrets=self.digests_of_secrets(),
         )
@@ -168,7 +192,7 @@ class SiteHosts:
         """Whether any role was played well on the host."""
         return any(address.startswith(f"{self.address(host)}/role/") for address in self.played)
 
-    def _work(self, host: Host, role: str, kept: "_Kept") -> RoleWork | None:
+    def _work(self, host: Host, role: str, kept: Kept) -> RoleWork | None:
         address = f"{self.address(host.name)}/role/{role}"
         arguments = hostvars.of_role(self.facility, host, role)
         wanted, receipt = self._digest(host, role, arguments, kept), kept.receipts.get(address)
@@ -200,7 +224,7 @@ class SiteHosts:
         """What a ``RoleWork`` of it would have, where the role may not be pending."""
         return given_of(role, hostvars.of_role(self.facility, host, role))
 
-    def _digest(self, host: Host, role: str, arguments: hostvars.Arguments, kept: "_Kept") -> str:
+    def _digest(self, host: Host, role: str, arguments: hostvars.Arguments, kept: Kept) -> str:
         """Digest of all that decides what the role leaves on the host."""
         return digest(
             {
@@ -382,17 +406,6 @@ class SiteHosts:
             variables=variables,
             skipped_tags=() if any(work.settle for works in todo.values() for work in works) else (SETTLE,),
         )
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What is remembered here, read once for all hosts."""
-
-    receipts: Mapping[str, Receipt]
-    installations: Mapping[str, Sequence[str]]
-    """By serial, the host keys that were made when the machine was last deployed: a new installation has others."""
-    secrets: Mapping[str, str]
-    """Digests by name."""
 
 
 def _counted(number: int, what: str) -> str:

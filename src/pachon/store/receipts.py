@@ -6,7 +6,7 @@ A receipt without a digest is an intent: the work was begun there and never prov
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, delete, insert, select
 
@@ -35,6 +35,14 @@ class Receipt:
     def is_intent(self) -> bool:
         """Whether the work was begun and not proven to be done."""
         return not self.inputs_digest
+
+
+class Version(NamedTuple):
+    """What tells a receipt from an earlier one of its address: the rest of it is never changed in place."""
+
+    run_id: str
+    inputs_digest: str
+    at: datetime
 
 
 def put_receipt(
@@ -88,13 +96,16 @@ def receipts_at(store: Store, addresses: Sequence[str]) -> dict[str, Receipt]:
     return found
 
 
-def versions_under(store: Store, prefix: str) -> dict[str, tuple[str, str, datetime]]:
-    """What tells each receipt under this prefix from an earlier one of its address, without reading all of it."""
+def versions_under(store: Store, prefix: str) -> dict[str, Version]:
+    """The version of each receipt whose address begins so, by address; what is kept with them is not read."""
     query = select(receipts.c.address, receipts.c.run_id, receipts.c.inputs_digest, receipts.c.at).where(
         receipts.c.address.startswith(prefix, autoescape=True)
     )
     with store.transaction() as connection:
-        return {row.address: (row.run_id, row.inputs_digest, row.at) for row in connection.execute(query)}
+        return {
+            address: Version(run_id, inputs_digest, aware(at))
+            for address, run_id, inputs_digest, at in connection.execute(query)
+        }
 
 
 Documents = Mapping[str, Mapping[str, Any]]

@@ -260,12 +260,17 @@ class Engine:
         allowed: Sequence[Allowed] | None = None,
         destroy_data: Sequence[str] = (),
         keep_unseen: bool = False,
+        resources: Mapping[StackName, Sequence[ResourceInputs]] | None = None,
     ) -> RunFile:
-        """The document that the provider is given for an operation on this stack."""
+        """The document that the provider is given for an operation on this stack.
+
+        ``resources``: those of all stacks of the site, where they have been worked out.
+        """
+        all_ = resources or inputs_of(stack.facility, stack.site, stack.images)
         declared = {
             resource.address: Declared(kind=resource.kind.value, inputs=resource.inputs)
             for name in STACKS
-            for resource in inputs_of(stack.facility, stack.site, stack.images)[name]
+            for resource in all_[name]
         }
         return RunFile(
             facility=stack.facility.name,
