@@ -18,10 +18,10 @@ import psutil
 from infra.boot import ca
 from infra.boot.client import BootClient
 from infra.boot.orders import FileLike, ImagesLike, MachineSettings, Settings, State
+from pachon import places
 from pachon.drivers import program
 from pachon.errors import PachonError, PermanentError, TemporaryError
 from pachon.model.facility import Facility, Site
-from pachon.places import CHECKOUT
 from pachon.progress import Event, Progress
 
 HTTP_PORT = 8017
@@ -239,9 +239,14 @@ async def _start(settings: Settings, place: Sequence[str], socket: Path) -> None
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=CHECKOUT,
+            cwd=places.CHECKOUT,
             start_new_session=True,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"},
+            env={
+                **places.imports(),
+                "PATH": os.environ.get("PATH", os.defpath),
+                "LANG": "C.UTF-8",
+                "PYTHONUNBUFFERED": "1",
+            },
         )
     client = BootClient(socket, patience=timedelta(seconds=0))
     end = time.monotonic() + START_SECONDS

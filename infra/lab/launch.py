@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from pachon import places
 from pachon.errors import PermanentError, TemporaryError
 
 
@@ -34,7 +35,7 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=environment(),
+                env={**environment(), **places.imports()},
                 cwd="/",
                 pass_fds=(writing,),
                 start_new_session=True,

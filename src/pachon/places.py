@@ -10,6 +10,14 @@ from urllib.parse import urlencode
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+def imports() -> dict[str, str]:
+    """What a Python of ours has to be told in its environment, so that it imports this checkout and no other.
+
+    The environment it is installed in may know another one, and so may the folder that it is started in.
+    """
+    return {"PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), str(CHECKOUT)]), "PYTHONSAFEPATH": "1"}
+
+
 def cache() -> Path:
     """Folder of what may be lost but is dear to make again: programs, images. PACHON_CACHE moves it."""
     return Path(os.environ.get("PACHON_CACHE") or Path.home() / ".cache" / "pachon")

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from pachon.places import CHECKOUT
+from pachon import places
 
 STRATEGY_VARIABLE = "PACHON_ANSIBLE_STRATEGY"
 """Setting: ``linear`` plays without mitogen, over SSH with pipelining."""
@@ -19,8 +19,8 @@ CONNECTION = {
     "mitogen_ssh_keepalive_interval": 10,
 }
 """Variables of every host: a site's network is fast, and who dies in the middle of a play is given up in a minute."""
-PLUGINS = CHECKOUT / "playbooks" / "plugins"
-ROLES = CHECKOUT / "playbooks" / "roles"
+PLUGINS = places.CHECKOUT / "playbooks" / "plugins"
+ROLES = places.CHECKOUT / "playbooks" / "roles"
 
 
 def strategy() -> str:
@@ -63,6 +63,7 @@ def environment(work: Path) -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("HOME", "TMPDIR", "USER") if key in os.environ}
     return {
         **kept,
+        **places.imports(),
         "ANSIBLE_CONFIG": str(work / "ansible.cfg"),
         "ANSIBLE_HOME": str(work / "home"),
         "LC_ALL": "C.UTF-8",

@@ -301,6 +301,7 @@ class Engine:
         return {
             **kept,
             **run_group.marked(run_id),
+            **places.imports(),
             "PATH": path,
             VARIABLE: str(run_file),
             "PULUMI_BACKEND_URL": self.own_backend or f"file://{_folder(self.state / 'pulumi')}",
