@@ -1,14 +1,22 @@
 """Stand-ins for what the hosts layer calls: plays that end as a test says, and hosts that have what it says."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from pachon import hostvars
 from pachon.drivers.ansible import Effects, Ended, Line, PlayBegan, Playbook, Result, Verdict
 from pachon.drivers.probe import LOOK, RECORD, Rest, Seen, Values
-from pachon.errors import PachonError, PermanentError, TemporaryError
+from pachon.errors import PachonError, PermanentError, RefusedError, TemporaryError
 from pachon.layers.following import BAD
+from pachon.layers.hosts import SiteHosts
+from pachon.model.facility import Facility
 from pachon.model.manifest import Expected, Subject
+from pachon.store.database import open_store
+from pachon.store.lease import hold
 
 GOOD = Verdict(state="ok", changed=0, task="", message="")
 
@@ -58,6 +66,28 @@ class FakePlays:
         return ""
 
 
+@contextmanager
+def played_site(facility: Facility, state: Path, probe: "FakeProbe") -> Iterator[SiteHosts]:
+    """The hosts of the facility's first site, which were all played well."""
+    site = facility.sites[0]
+    store = open_store(state / "store.db")
+    with hold(store, site.name, facility=facility.name, command="test") as lease:
+        made = SiteHosts(
+            facility=facility,
+            site=site,
+            state=state,
+            store=store,
+            generations={host.name: "g1" for host in site.active_hosts},
+            baked={"server": hostvars.ROLES, "switch": hostvars.EVERY_HOST},
+            lease=lease,
+        )
+        made.probe = probe
+        made.make_secrets()
+        assert asyncio.run(made.play([host.name for host in site.active_hosts])) == []
+        yield made
+    store.close()
+
+
 class FakeProbe:
     """Stands in for hosts: each has what roles left there, but for what a test changes."""
 
@@ -74,6 +104,11 @@ class FakeProbe:
         """Hosts whose packet filter was given its own rules and no others."""
         self.gone: set[tuple[str, str]] = set()
         """Hosts and names of what was swept and no play has made again."""
+        self.tokens: dict[str, int] = {}
+        """By host, the newest writer's that was there."""
+        self.sweeping: Callable[[], None] = lambda: None
+        """What happens as a sweep begins."""
+        self.sweep_ended: Callable[[], None] = lambda: None
         self.stuck: set[str] = set()
         """Names of what cannot be taken away."""
 
@@ -119,9 +154,12 @@ class FakeProbe:
         }
 
     async def sweep(
-        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, limit: timedelta = RECORD
+        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, token: int, limit: timedelta = RECORD
     ) -> dict[str, Sequence[str] | PachonError]:
         """Take strangers and leftovers away."""
+        if older := [host for host in rest if self.tokens.get(host, 0) > token]:
+            return {host: RefusedError(f"{host}: fencing token {token} is older", cure="nothing") for host in older}
+        self.sweeping()
         if silent := self.silent.intersection(rest):
             return {host: TemporaryError(f"no SSH answer from {host}") for host in silent}
         self.rules += [host for host, each in rest.items() if each.rules]
@@ -130,4 +168,5 @@ class FakeProbe:
             self.swept.setdefault(host, []).extend(names)
             self.gone |= {(host, name) for name in names if name not in self.stuck}
             self.strangers.pop(host, None)
+        self.sweep_ended()
         return dict(told)

@@ -13,6 +13,7 @@ from pachon import definition, hostvars, secrets
 from pachon.drivers import ansible
 from pachon.drivers.ansible import Verdict
 from pachon.errors import PermanentError
+from pachon.layers import bounds
 from pachon.layers import hosts as layer_of_hosts
 from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.layers.role_trees import role_trees
@@ -252,7 +253,7 @@ def test_a_role_that_is_not_what_was_planned_any_more_is_not_played(
     layer.bound = {work.address: work.given for work in works}
     if changed == "text":
         edited = {**role_trees(), role: "another"}
-        monkeypatch.setattr(layer_of_hosts, "trees_now", lambda: edited)  # as if edited while the plan is carried out
+        monkeypatch.setattr(bounds, "trees_now", lambda: edited)  # as if edited while the plan is carried out
     else:
         layer.bound[works[0].address] = "of other arguments"
     (trouble,) = play(layer, STORAGE)

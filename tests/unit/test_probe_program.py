@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pachon.drivers import probe_program
+from infra.provider.programs import fence
+from pachon.drivers import probe, probe_program
 from pachon.model.manifest import (
     Difference,
     Manifest,
@@ -69,7 +70,8 @@ def tree(tmp_path: Path) -> Path:
 
 def asked(tree: Path, mode: str, **call: object) -> dict[str, Any]:
     cache = str(tree / "var" / "probe" / "digests")
-    return probe_program.main({"mode": mode, "root": str(tree), "key": KEY, "cache": cache, **call})
+    shared = {"root": str(tree), "key": KEY, "cache": cache, "fence": probe.FENCE, "fencing_token": 7}
+    return probe_program.main({"mode": mode, **shared, **call})
 
 
 def record(tree: Path, subjects: tuple[Subject, ...] = SUBJECTS, before: Manifest | None = None) -> Manifest:
@@ -276,6 +278,15 @@ def test_units_that_are_to_go_stop_before_their_files_do(monkeypatch: pytest.Mon
     monkeypatch.setattr(probe_program, "said", said)
     asked(tree, "sweep", units=["a.service"], paths=["/etc/app.conf"], aside="/var/aside")
     assert calls == [(["disable", "--now", "--", "a.service"], True), (["daemon-reload"], False)]
+
+
+def test_an_older_writer_sweeps_nothing_and_the_newest_is_remembered_where_all_programs_do(tree: Path) -> None:
+    assert str(fence.FENCE) == probe.FENCE
+    assert asked(tree, "sweep", paths=[], aside="/var/aside") == {"swept": []}
+    refused = asked(tree, "sweep", paths=["/etc/app.conf"], aside="/var/aside", fencing_token=6)
+    assert refused["error"] == "fencing token 6 is older than 7, which was here before"
+    assert (tree / "etc/app.conf").exists()
+    assert (tree / probe.FENCE.lstrip("/")).read_text() == "7"
 
 
 def left(tree: Path, *over: Subject) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pachon.drivers.ssh import Credentials, Detours, Fleet
-from pachon.errors import PachonError, TemporaryError
+from pachon.errors import PachonError, RefusedError, TemporaryError
 from pachon.model.manifest import Expected, Subject
 
 PROGRAM = Path(__file__).with_name("probe_program.py")
@@ -24,6 +24,8 @@ CACHE = "/var/lib/pachon/probe/digests"
 """On the host, for root only."""
 ASIDE = "/var/lib/pachon/strangers"
 """Where strangers are put that lay in folders which are owned whole."""
+FENCE = "/var/lib/pachon/fencing-token"
+"""The highest token of a writer that was there; what the provider's programs keep it in, too."""
 LOOK = timedelta(seconds=15)
 """For one host, once it is connected to; hosts are asked side by side."""
 RECORD = timedelta(seconds=90)
@@ -116,12 +118,15 @@ class Probe:
         return {host: answer if isinstance(answer, PachonError) else answer["values"] for host, answer in told.items()}
 
     async def sweep(
-        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, limit: timedelta = RECORD
+        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, token: int, limit: timedelta = RECORD
     ) -> dict[str, Sequence[str] | PachonError]:
-        """What went from each host, or why it could not be asked."""
-        calls = {host: {"mode": "sweep", **dataclasses.asdict(each), "aside": ASIDE} for host, each in rest.items()}
+        """What went from each host, or why it could not be asked; hosts refuse a token that is not the newest there."""
+        shared = {"mode": "sweep", "aside": ASIDE, "fence": FENCE, "fencing_token": token}
+        calls = {host: {**shared, **dataclasses.asdict(each)} for host, each in rest.items()}
         told = await self._ask(addresses, calls, limit)
-        return {host: answer if isinstance(answer, PachonError) else answer["swept"] for host, answer in told.items()}
+        return {
+            host: answer if isinstance(answer, PachonError) else _swept(host, answer) for host, answer in told.items()
+        }
 
     async def _ask(
         self, addresses: Mapping[str, str], calls: Mapping[str, Mapping[str, Any]], limit: timedelta
@@ -156,6 +161,12 @@ class Probe:
 
     def _key_of(self, host: str) -> str:
         return hmac.new(self.key, f"probe of {host}".encode(), hashlib.sha256).hexdigest()
+
+
+def _swept(host: str, answer: Mapping[str, Any]) -> Sequence[str] | PachonError:
+    if "error" in answer:
+        return RefusedError(f"{host}: {answer['error']}", cure=str(answer["cure"]))
+    return [str(each) for each in answer["swept"]]
 
 
 @lru_cache(maxsize=1)

@@ -31,6 +31,7 @@ NAME_BYTES = 200
 """Of what is put aside under a name of its own and some more: a name may have 255."""
 ANY = tuple(range(256))
 """Exit statuses of what may fail: whoever asks looks again."""
+LATER = "nothing to do: the later run carries on"
 
 
 class Probe:
@@ -290,6 +291,25 @@ def compare(subject: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+def fence(call: dict[str, Any]) -> str:
+    """Why this writer is turned away: a later one was here before; else empty, and the host remembers this one."""
+    path, token = call.get("root", "") + call["fence"], call["fencing_token"]
+    try:
+        with open(path) as file:
+            known = int(file.read())
+    except OSError:
+        known = 0
+    if token < known:
+        return f"fencing token {token} is older than {known}, which was here before"
+    if token > known:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        draft = f"{path}.{os.getpid()}"
+        with open(draft, "w") as file:
+            file.write(str(token))
+        os.replace(draft, path)
+    return ""
+
+
 def sweep(call: dict[str, Any]) -> list[str]:
     """Stop and disable units, put paths aside where root still finds them, and remove folders that are empty then."""
     told, root, aside = [], call.get("root", ""), call["aside"]
@@ -322,7 +342,8 @@ def sweep(call: dict[str, Any]) -> list[str]:
 def main(call: dict[str, Any]) -> dict[str, Any]:
     """``record``: values of every subject; ``check``: what differs, by number; ``sweep``: what went."""
     if call["mode"] == "sweep":
-        return {"swept": sweep(call)}
+        refused = fence(call)
+        return {"error": refused, "cure": LATER} if refused else {"swept": sweep(call)}
     probe = Probe(call)
     subjects = call["subjects"]
     if call["mode"] == "record":

@@ -22,13 +22,14 @@ from pachon.drivers.run_file import Endpoint
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
+from pachon.layers.bounds import Pending, outside
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
-from pachon.layers.leaving import forget, goings, leave, named, rest_of
+from pachon.layers.leaving import begin, begun_in, end, forget, goings, leave, named, rest_of, sweep
 from pachon.layers.proven import Kept, Proven, judged_by
 from pachon.layers.proving import given_of, reason_of
 from pachon.layers.recording import Probes, Told, record
 from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
-from pachon.layers.role_trees import has_host_part, has_image_part, role_trees, trees_now
+from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
 from pachon.model.manifest import LEFT, Difference, Manifest
@@ -36,7 +37,7 @@ from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
 from pachon.store.lease import Lease
-from pachon.store.receipts import drop_receipts, intend, versions_under
+from pachon.store.receipts import intend, versions_under
 
 __all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
@@ -131,12 +132,14 @@ class SiteHosts:
         hosts = [host for host in self.site.active_hosts if only is None or host.name in only]
         kept = self._kept()
         keys = {host.name: self._key(host, kept) for host in hosts}
-        drifted = {each.host for each in self.sight.differences}
-        todo = [host for host in hosts if keys[host.name] not in self._proven or host.name in drifted]
+        left = versions_under(self.store, f"{self.site.name}/left/")
+        begun = begun_in(self.store, {**kept.versions, **left})
+        moved = {each.host for each in self.sight.differences} | begun.keys()
+        todo = [host for host in hosts if keys[host.name] not in self._proven or host.name in moved]
         kept = kept.with_receipts(self.store, [self.address(host.name) for host in todo])
         told = {
             host.name: [
-                *goings(self.site.name, host, self.sight),
+                *goings(self.site.name, host, self.sight, begun.get(host.name, {})),
                 *(work for role in self.roles_of(host) if (work := self._work(host, role, kept)) is not None),
             ]
             for host in todo
@@ -243,7 +246,8 @@ class SiteHosts:
 
     def forget_strangers(self) -> None:
         """Drop receipts of roles that hosts no longer have; what those left is remembered as long as it is there."""
-        forget(self.site, self.store, self.sight)
+        assert self.lease is not None, "whoever forgets holds the site's lease"
+        forget(self.site, self.store, self.lease, self.sight)
 
     async def play(self, names: Sequence[HostName], *, lane: int = 0) -> list[Trouble]:
         """What failed on these hosts, once all that is to be played on them was played.
@@ -256,29 +260,32 @@ class SiteHosts:
         assert self.lease is not None, "whoever plays holds the site's lease"
         if unseen := [name for name in names if name in self.sight.unanswered]:
             await self.look(unseen)
-        todo = await asyncio.to_thread(self.pending, frozenset(names))
-        if outside := self._outside(todo):
-            self.refused |= outside.keys()
-            todo = {name: works for name, works in todo.items() if self.address(name) not in outside}
-        if not todo:
-            return list(outside.values())
+        todo, troubles = self._inside(await asyncio.to_thread(self.pending, frozenset(names)))
         gone = [work for works in todo.values() for work in works if work.verb == "delete"]
-        troubles = list(outside.values())
         if gone:
-            troubles += await self._leave(gone)
+            troubles += await self._leave(gone, self.lease)
         todo = {name: kept for name, works in todo.items() if (kept := [one for one in works if one.verb != "delete"])}
         return [*troubles, *(await self._play(todo, self.lease, lane) if todo else ())]
 
-    async def _leave(self, gone: Sequence[RoleWork]) -> list[Trouble]:
+    def _inside(self, todo: Pending) -> tuple[Pending, list[Trouble]]:
+        """What the approved plan holds of it, and why other hosts are left alone."""
+        if self.bound is None:
+            return todo, []
+        troubles = outside(todo, self.bound, self.address)
+        self.refused |= {self.address(name) for name in troubles}
+        return {name: works for name, works in todo.items() if name not in troubles}, list(troubles.values())
+
+    async def _leave(self, gone: Sequence[RoleWork], lease: Lease) -> list[Trouble]:
         """Remove what roles left that hosts no longer have."""
 
         async def seen(names: set[HostName]) -> Sight:
             await self.look(names)
             return self.sight
 
-        done, troubles = await leave(self.site, self.probe, gone, seen)
+        await asyncio.to_thread(begin, self.store, lease, gone)
+        done, troubles = await leave(self.site, self.probe, gone, lease, seen)
+        await asyncio.to_thread(end, self.store, lease, done)
         for work in done:
-            drop_receipts(self.store, [work.address, f"{self.site.name}/left/{work.host}/{work.role}"])
             self.played[work.address] = "delete"
             said = f"{work.role}: removed what it had left: {named(work.drift)}"
             self.progress(Event(STAGE, self.address(work.host), "moving", said))
@@ -321,36 +328,12 @@ class SiteHosts:
             todo |= {name: left} if left else {}
         return await self._play(todo, lease, lane, again=True) if todo else []
 
-    def _outside(self, todo: Mapping[HostName, Sequence[RoleWork]]) -> dict[str, Trouble]:
-        """Hosts that need more than the approved plan holds: nothing is played there."""
-        if self.bound is None:
-            return {}
-        found, now, known = {}, trees_now(), role_trees()
-        for name, works in todo.items():
-            strange = [work.role for work in works if work.address not in self.bound]
-            other = [
-                work.role
-                for work in works
-                if work.role not in strange
-                and (self.bound[work.address] != work.given or now.get(work.role) != known.get(work.role))
-            ]
-            told = [f"{', '.join(strange)} would be played, which the plan does not hold"] if strange else []
-            if other:
-                told.append(
-                    f"{', '.join(other)} would be played with another text or other arguments than were planned"
-                )
-            if told:
-                said = "; ".join(told)
-                cure = "look at what changed, and approve a new plan: 'pachon plan --out FILE'"
-                found[self.address(name)] = Trouble(address=self.address(name), error=said, cure=cure)
-        return found
-
     async def _begin(self, works: Sequence[RoleWork], lease: Lease) -> None:
         """Put down intents, with what earlier plays left, and put aside what lies where it may not."""
         before = {work.address: document_of(work.before) for work in works if work.before is not None}
         await asyncio.to_thread(intend, self.store, lease, [work.address for work in works], documents=before)
-        if rest := rest_of(works):
-            await self.probe.sweep(addresses_of(self.site), rest)
+        if rest_of(works):
+            await sweep(self.site, self.probe, works, lease)
 
     async def manifests(
         self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]

@@ -2,20 +2,24 @@
 
 Files and links are put aside, units stopped and disabled, folders removed that nothing lies in any more. The rest
 stays (``pachon.model.manifest.GOING``). Nothing is destroyed, so no approval is needed beyond that of the plan.
+
+Of a role that a host no longer has the receipt becomes an intent before anything goes, and is dropped once a look shows
+that all went; so what a killed run was at is taken up by the next one, or settled where the host has the role again.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from pachon import hostvars
 from pachon.drivers.probe import Rest
-from pachon.errors import PachonError
-from pachon.layers.following import RoleWork, Trouble, document_of
+from pachon.errors import PachonError, RefusedError
+from pachon.layers.following import RoleWork, Trouble
 from pachon.layers.recording import Probes
 from pachon.layers.sight import Sight, addresses_of, manifest_of
 from pachon.model.facility import Host, HostName, Site
 from pachon.model.manifest import LEFT, STRANGER, Difference
 from pachon.store.database import Store
-from pachon.store.receipts import Receipt, drop_receipts, put_receipt, receipts_under
+from pachon.store.lease import Lease
+from pachon.store.receipts import Receipt, Version, drop_receipts, intend, receipts_at, receipts_under
 
 RULES = "ruleset"
 """Kind of the live rules: the role's handler loads its own table anew and leaves tables of strangers alone."""
@@ -23,34 +27,49 @@ GONE = "nothing: the host does not have it any more"
 """What such a role is played with."""
 
 
-def goings(site: str, host: Host, sight: Sight) -> list[RoleWork]:
-    """What roles left that the host no longer has, to be removed."""
+def begun_in(store: Store, versions: Mapping[str, Version]) -> dict[HostName, dict[str, Receipt]]:
+    """By host and role, intents among receipts of these versions: what nobody has ended."""
+    found: dict[HostName, dict[str, Receipt]] = {}
+    places = [place for place, version in versions.items() if not version.inputs_digest and place.count("/") > 2]
+    for place, receipt in (receipts_at(store, places) if places else {}).items():
+        _, _, name, *_, role = place.split("/")
+        found.setdefault(name, {})[role] = receipt
+    return found
+
+
+def goings(site: str, host: Host, sight: Sight, begun: Mapping[str, Receipt]) -> list[RoleWork]:
+    """What roles left that the host no longer has, to be removed; ``begun``: intents on the host, by role."""
     own = hostvars.roles_of(host)
-    seen = (each for each in sight.differences if each.host == host.name and each.aspect == LEFT)
-    drift = {
-        role: sight.drift(site, host.name, role)
-        for role in dict.fromkeys(each.role for each in seen)
-        if role not in own
-    }
-    return [
-        RoleWork(
-            host=host.name,
-            role=role,
-            address=f"{site}/host/{host.name}/role/{role}",
-            verb="delete",
-            reason=f"the host no longer has the role: {named(each)}",
-            digest="",
-            given=GONE,
-            settle=False,
-            drift=each,
+    left = dict.fromkeys(each.role for each in sight.differences if each.host == host.name and each.aspect == LEFT)
+    asked = host.name not in sight.unanswered
+    ending = [role for role in begun if role not in left and asked and (host.name, role) in sight.over]
+    found = []
+    for role in (*left, *ending):
+        drift, intent = sight.drift(site, host.name, role), begun.get(role)
+        if role in own or (role in left and not drift):
+            continue
+        why = named(drift) if drift else "a killed run was at removing what it had left"
+        found.append(
+            RoleWork(
+                host=host.name,
+                role=role,
+                address=f"{site}/host/{host.name}/role/{role}",
+                verb="delete",
+                reason=f"the host no longer has the role: {why}",
+                digest="",
+                given=GONE,
+                settle=intent is not None,
+                drift=drift,
+                before=manifest_of(intent),
+            )
         )
-        for role, each in drift.items()
-        if each
-    ]
+    return found
 
 
 def named(drift: Sequence[Difference]) -> str:
     """What differs, in a few words."""
+    if not drift:
+        return "nothing"
     return drift[0].said + (f" and {len(drift) - 1} more" if drift[1:] else "")
 
 
@@ -71,11 +90,46 @@ def rest_of(works: Iterable[RoleWork]) -> dict[HostName, Rest]:
     }
 
 
+async def sweep(
+    site: Site, probe: Probes, works: Iterable[RoleWork], lease: Lease
+) -> Mapping[HostName, Sequence[str] | PachonError]:
+    """What went from each host, or why it could not be asked.
+
+    Raises:
+        RefusedError: a later writer was at one of the hosts.
+    """
+    answers = await probe.sweep(addresses_of(site), rest_of(works), token=lease.fencing_token)
+    for answer in answers.values():
+        if isinstance(answer, RefusedError):
+            raise answer
+    return answers
+
+
+def begin(store: Store, lease: Lease, gone: Iterable[RoleWork]) -> None:
+    """Put down that what these left is about to go (errors as of ``sweep``)."""
+    known = receipts_at(store, [place for work in gone for place in _kept_at(work)])
+    intend(store, lease, known, documents={place: receipt.document for place, receipt in known.items()})
+
+
+def end(store: Store, lease: Lease, done: Iterable[RoleWork]) -> None:
+    """Forget what these left, now that it is gone (errors as of ``sweep``)."""
+    drop_receipts(store, lease, [place for work in done for place in _kept_at(work)])
+
+
+def _kept_at(work: RoleWork) -> tuple[str, str]:
+    site = work.address.partition("/")[0]
+    return work.address, f"{site}/left/{work.host}/{work.role}"
+
+
 async def leave(
-    site: Site, probe: Probes, gone: Sequence[RoleWork], look: Callable[[set[HostName]], Awaitable[Sight]]
+    site: Site,
+    probe: Probes,
+    gone: Sequence[RoleWork],
+    lease: Lease,
+    look: Callable[[set[HostName]], Awaitable[Sight]],
 ) -> tuple[list[RoleWork], list[Trouble]]:
     """Remove what roles left that hosts no longer have: what is done, as ``look`` has it then, and what is not."""
-    answers = await probe.sweep(addresses_of(site), rest_of(gone))
+    answers = await sweep(site, probe, gone, lease)
     sight = await look({work.host for work in gone})
     done, troubles = [], []
     for work in gone:
@@ -94,43 +148,28 @@ async def leave(
     return done, troubles
 
 
-def forget(site: Site, store: Store, sight: Sight) -> None:
+def forget(site: Site, store: Store, lease: Lease, sight: Sight) -> None:
     """Drop receipts of roles that hosts no longer have; what those left is remembered until it is seen to be gone."""
     roles = {host.name: hostvars.roles_of(host) for host in site.active_hosts}
     known = receipts_under(store, f"{site.name}/host/")
     remembered = receipts_under(store, f"{site.name}/left/")
     strange: list[str] = []
-    for address, receipt in {**known, **remembered}.items():
-        _, kind, name, *rest = address.split("/")
+    moved: dict[str, str] = {}
+    for place, receipt in {**known, **remembered}.items():
+        _, kind, name, *rest = place.split("/")
         if kind == "host" and (not rest or rest[0] != "role"):
             continue
         role = rest[-1]
         if role in roles.get(name, ()):
-            strange += [address] if kind == "left" else []
-            continue
-        there = name in roles and not _is_clean(sight, name, role)
-        if kind == "host":
-            strange.append(address)
-            if there:
-                _remember(store, f"{site.name}/left/{name}/{role}", receipt)
-        elif not there:
-            strange.append(address)
-    drop_receipts(store, strange)
+            strange += [place] if kind == "left" else []
+        elif name not in roles or manifest_of(receipt) is None or _is_clean(sight, name, role):
+            strange.append(place)
+        elif kind == "host":
+            moved[place] = f"{site.name}/left/{name}/{role}"
+    drop_receipts(store, lease, strange, moved=moved)
 
 
 def _is_clean(sight: Sight, name: HostName, role: str) -> bool:
     """Whether the host was just seen to have nothing any more of what the role left there."""
     asked = (name, role) in sight.over and name not in sight.unanswered
     return asked and not any((each.host, each.role) == (name, role) for each in sight.differences)
-
-
-def _remember(store: Store, address: str, receipt: Receipt) -> None:
-    manifest = manifest_of(receipt)
-    if manifest is not None:
-        put_receipt(
-            store,
-            address,
-            run_id=receipt.run_id,
-            inputs_digest=receipt.inputs_digest or "left",
-            document=document_of(manifest),
-        )

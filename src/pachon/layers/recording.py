@@ -38,9 +38,9 @@ class Probes(Protocol):
         """What each host has of these subjects, in their order, or why it could not be asked."""
 
     async def sweep(
-        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, limit: timedelta = RECORD
+        self, addresses: Mapping[str, str], rest: Mapping[str, Rest], *, token: int, limit: timedelta = RECORD
     ) -> dict[str, Sequence[str] | PachonError]:
-        """What went from each host, or why it could not be asked."""
+        """What went from each host, or why it could not be asked; an older writer's ``token`` is refused."""
 
 
 @dataclass

@@ -268,9 +268,11 @@ def differences(
         gone = found.get(IS, each.values.get(IS)) != each.values.get(IS)
         for aspect, value in found.items():
             if aspect == ENTRIES:
-                role, task = each.owners[ENTRIES]
                 paths = [posixpath.join(each.name, name) for name in value]
-                told += [_stranger(host, role, task, path) for path in paths if path not in over]
+                strange = [path for path in paths if path not in over]
+                told += [
+                    _going(host, each.owners[ENTRIES], "file", path, aspect=STRANGER, seen="there") for path in strange
+                ]
             elif not gone or aspect == IS:
                 role, task = each.owners[aspect]
                 told.append(
@@ -293,31 +295,23 @@ def _left(host: str, each: Expected, found: Mapping[str, Any]) -> list[Differenc
     there = [aspect for aspect, value in found.items() if value == WANTED.get(aspect)]
     if found.get(ENTRIES) or not (there or each.kind != "unit"):
         return []
-    role, task = next(iter(each.owners.values()))
     return [
-        Difference(
-            host=host,
-            role=role,
-            task=task,
-            kind=each.kind,
-            name=each.name,
+        _going(
+            host,
+            next(iter(each.owners.values())),
+            each.kind,
+            each.name,
             aspect=LEFT,
-            expected="absent",
             seen=" and ".join(there) or "there",
         )
     ]
 
 
-def _stranger(host: str, role: str, task: str, path: str) -> Difference:
+def _going(host: str, owner: tuple[str, str], kind: Kind, name: str, *, aspect: str, seen: str) -> Difference:
+    """Something that is there and may not be; its owner is a role and a task."""
+    role, task = owner
     return Difference(
-        host=host,
-        role=role,
-        task=task,
-        kind="file",
-        name=path,
-        aspect=STRANGER,
-        expected="absent",
-        seen="there",
+        host=host, role=role, task=task, kind=kind, name=name, aspect=aspect, expected="absent", seen=seen
     )
 
 

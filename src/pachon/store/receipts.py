@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, insert, select, update
 
 from pachon.store.database import Store, aware
 from pachon.store.lease import Lease, require
@@ -160,7 +160,19 @@ def drop_receipt(store: Store, address: str) -> None:
         connection.execute(delete(receipts).where(receipts.c.address == address))
 
 
-def drop_receipts(store: Store, addresses: Iterable[str]) -> None:
-    """Forget what is known of these addresses."""
+def drop_receipts(
+    store: Store, lease: Lease, addresses: Iterable[str], *, moved: Mapping[str, str] | None = None
+) -> None:
+    """Forget what is known of these addresses; what is known of those in ``moved`` is kept under other ones.
+
+    Raises:
+        RefusedError: a later writer has taken the site's lease.
+    """
+    gone, renamed = list(addresses), moved or {}
+    if not gone and not renamed:
+        return
     with store.transaction() as connection:
-        connection.execute(delete(receipts).where(receipts.c.address.in_(list(addresses))))
+        require(connection, lease.site, lease.fencing_token)
+        connection.execute(delete(receipts).where(receipts.c.address.in_([*gone, *renamed.values()])))
+        for old, new in renamed.items():
+            connection.execute(update(receipts).where(receipts.c.address == old).values(address=new))

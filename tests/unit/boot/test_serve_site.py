@@ -32,7 +32,7 @@ from pachon.progress import Event, silent
 from pachon.serve import Order, Told, serve
 from pachon.store.database import Store, open_store
 from pachon.store.lease import hold
-from pachon.store.receipts import drop_receipts, put_receipt, receipts_at
+from pachon.store.receipts import drop_receipt, put_receipt, receipts_at
 from tests.unit.boot.test_channels import Server, host
 
 if TYPE_CHECKING:
@@ -211,8 +211,9 @@ def test_a_name_that_is_no_text_is_told_by_every_way_and_put_aside(
             show(answer, as_json=True)
             show(answer, as_json=False)
             monkeypatch.setattr(probe_driver, "ASIDE", str(tmp_path / "aside"))
+            monkeypatch.setattr(probe_driver, "FENCE", str(tmp_path / "fencing-token"))
             probe = site.probe()
-            swept = await probe.sweep(site.asked.addresses, {one: Rest(paths=[named])})
+            swept = await probe.sweep(site.asked.addresses, {one: Rest(paths=[named])}, token=1)
             assert swept == {one: [named]}
             assert (await site.until("drift-ended")).address == f"base/host/{one}/file:{named}"
         assert not stranger.exists()
@@ -240,7 +241,7 @@ def test_drift_is_told_as_it_begins_and_ends_and_is_known_with_its_age(bench: "B
             assert (await site.until("drift-ended")).address == began.address
             rewrite(site.files[one], "a = 2\n")
             await site.until("drift-began")
-            drop_receipts(site.store, [f"base/host/{one}/role/base"])
+            drop_receipt(site.store, f"base/host/{one}/role/base")
             dropped = await site.until("drift-dropped")
             assert (dropped.address, dropped.message) == (began.address, "role base expects nothing there any more")
         record_of = [
