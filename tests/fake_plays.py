@@ -109,6 +109,8 @@ class FakeProbe:
         self.sweeping: Callable[[], None] = lambda: None
         """What happens as a sweep begins."""
         self.sweep_ended: Callable[[], None] = lambda: None
+        self.told: dict[str, Mapping[str, str]] = {}
+        """By host, units that took notice of what went."""
         self.stuck: set[str] = set()
         """Names of what cannot be taken away."""
 
@@ -168,5 +170,6 @@ class FakeProbe:
             self.swept.setdefault(host, []).extend(names)
             self.gone |= {(host, name) for name in names if name not in self.stuck}
             self.strangers.pop(host, None)
+        self.told |= {host: each.told for host, each in rest.items() if each.told}
         self.sweep_ended()
         return dict(told)

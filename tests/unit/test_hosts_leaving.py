@@ -12,9 +12,9 @@ from sqlalchemy import update
 from pachon import definition
 from pachon.drivers import ansible
 from pachon.errors import RefusedError
-from pachon.layers import hosts
+from pachon.layers import hosts, leaving
 from pachon.layers.hosts import RoleWork, SiteHosts
-from pachon.layers.role_effects import Leavings, leavings
+from pachon.layers.role_effects import Leavings, leavings, units_told
 from pachon.model.manifest import Subject, expected_gone
 from pachon.store.receipts import receipt, receipts_under
 from pachon.store.tables import leases
@@ -229,3 +229,36 @@ def test_a_host_that_a_later_run_was_at_refuses_a_removal(layer: SiteHosts, prob
     with pytest.raises(RefusedError, match="fencing token"):
         play(layer)
     assert receipt(layer.store, work.address) is not None
+
+
+def test_units_of_a_lost_role_s_handlers_take_notice_also_after_a_kill(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "units_told", lambda role, tasks: {"x.service": "reloaded"} if "Do" in tasks else {})
+    without_storage(layer, plays)
+    assert len(seen(layer)) == 1
+    killed_at(layer, probe, "sweep_ended")
+    probe.told.clear()
+    assert len(seen(layer)) == 1
+    assert play(layer) == []
+    assert probe.told == {STORAGE: {"x.service": "reloaded"}}
+
+
+def test_handlers_tell_units_by_the_tasks_that_notify_them() -> None:
+    assert units_told("bastion", ["Hand connections on to SSH of the facility's hosts"]) == {"ssh.service": "reloaded"}
+    assert units_told("time_server", ["Answer the facility"]) == {"chrony.service": "restarted"}
+    assert units_told("time_server", ["Another"]) == {}
+    assert units_told("certificates", ["Have a good certificate"]) == {}, "a command is nobody's unit"
+    assert units_told("of long ago", ["Do"]) == {}
+
+
+def test_a_role_that_misses_what_went_is_played_in_the_same_run(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays
+) -> None:
+    without_storage(layer, plays)
+    assert [work.verb for work in seen(layer)] == ["delete"]
+    probe.sweep_ended = lambda: probe.changed.update({(STORAGE, SUDOERS, "mode"): "0666"})
+    plays.heal = probe.changed.clear
+    assert play(layer) == []
+    (book,) = plays.books
+    assert [(part.role, part.hosts) for part in book.parts] == [("base", (STORAGE,))]

@@ -273,11 +273,33 @@ def test_units_that_are_to_go_stop_before_their_files_do(monkeypatch: pytest.Mon
 
     def said(argv: list[str], statuses: tuple[int, ...] = (0,)) -> str:
         calls.append((argv[1:], (tree / "etc/app.conf").exists()))
+        if argv[1:] == ["try-restart", "--", "broken.service"]:
+            raise SystemExit("systemctl ended with status 1")
         return ""
 
     monkeypatch.setattr(probe_program, "said", said)
-    asked(tree, "sweep", units=["a.service"], paths=["/etc/app.conf"], aside="/var/aside")
-    assert calls == [(["disable", "--now", "--", "a.service"], True), (["daemon-reload"], False)]
+    told = {"b.service": "reloaded", "c.service": "restarted", "broken.service": "restarted"}
+    asked(tree, "sweep", units=["a.service"], paths=["/etc/app.conf"], aside="/var/aside", told=told)
+    assert calls == [
+        (["disable", "--now", "--", "a.service"], True),
+        (["daemon-reload"], False),
+        (["try-reload-or-restart", "--", "b.service"], False),
+        (["try-restart", "--", "c.service"], False),
+        (["try-restart", "--", "broken.service"], False),
+        (["reset-failed", "--", "broken.service"], False),
+    ]
+
+
+@pytest.mark.parametrize(("path", "again"), [("/etc/systemd/system/a.service", True), ("/etc/app.conf", False)])
+def test_systemd_reads_its_units_again_where_a_file_of_one_went(
+    monkeypatch: pytest.MonkeyPatch, tree: Path, path: str, *, again: bool
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(probe_program, "said", lambda argv, statuses=(0,): calls.append(argv[1:]))
+    (tree / "etc/systemd/system").mkdir(parents=True)
+    (tree / path.lstrip("/")).touch()
+    asked(tree, "sweep", paths=[path], aside="/var/aside")
+    assert calls == ([["daemon-reload"]] if again else [])
 
 
 def test_an_older_writer_sweeps_nothing_and_the_newest_is_remembered_where_all_programs_do(tree: Path) -> None:

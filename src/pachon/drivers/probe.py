@@ -51,7 +51,11 @@ class Rest:
     units: Sequence[str] = ()
     """Stopped and disabled, before anything else."""
     folders: Sequence[str] = ()
-    """Removed at the end, those that are empty."""
+    """Removed after them, those that are empty."""
+    reload: bool = False
+    """Whether systemd is to read its units again, whatever goes."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """Units that take notice at the end, those that run: each ``reloaded`` or ``restarted``."""
     rules: bool = False
     """Whether the packet filter is to have the rules of the host's files and nothing else: no table of a stranger."""
 

@@ -332,8 +332,15 @@ def sweep(call: dict[str, Any]) -> list[str]:
         except OSError:
             continue
         told.append(path)
-    if units:
+    if units or call.get("reload") or any("/systemd/" in path for path in told):
         said(["systemctl", "daemon-reload"], statuses=ANY)
+    for unit, state in call.get("told", {}).items():
+        try:
+            said(["systemctl", "try-restart" if state == "restarted" else "try-reload-or-restart", "--", unit])
+        except (
+            SystemExit
+        ):  # without what went it is nobody's and no failure; a role that stays misses it at the next look
+            said(["systemctl", "reset-failed", "--", unit], statuses=ANY)
     if call.get("rules"):  # in one transaction: files that do not load leave the old rules
         said(["/usr/sbin/nft", 'flush ruleset; include "/etc/nftables.conf"'], statuses=ANY)
     return told

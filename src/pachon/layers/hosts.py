@@ -264,8 +264,16 @@ class SiteHosts:
         gone = [work for works in todo.values() for work in works if work.verb == "delete"]
         if gone:
             troubles += await self._leave(gone, self.lease)
+            todo, more = await self._seen_since({work.host for work in gone}, todo)
+            troubles += more
         todo = {name: kept for name, works in todo.items() if (kept := [one for one in works if one.verb != "delete"])}
         return [*troubles, *(await self._play(todo, self.lease, lane) if todo else ())]
+
+    async def _seen_since(self, names: set[HostName], todo: Pending) -> tuple[Pending, list[Trouble]]:
+        """What is to be done now that these hosts lost something: a unit that does not run without it is played."""
+        others = {name: works for name, works in todo.items() if name not in names}
+        now, troubles = self._inside(await asyncio.to_thread(self.pending, names))
+        return {**others, **now}, troubles
 
     def _inside(self, todo: Pending) -> tuple[Pending, list[Trouble]]:
         """What the approved plan holds of it, and why other hosts are left alone."""

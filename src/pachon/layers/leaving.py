@@ -14,6 +14,7 @@ from pachon.drivers.probe import Rest
 from pachon.errors import PachonError, RefusedError
 from pachon.layers.following import RoleWork, Trouble
 from pachon.layers.recording import Probes
+from pachon.layers.role_effects import units_told
 from pachon.layers.sight import Sight, addresses_of, manifest_of
 from pachon.model.facility import Host, HostName, Site
 from pachon.model.manifest import LEFT, STRANGER, Difference
@@ -69,25 +70,43 @@ def goings(site: str, host: Host, sight: Sight, begun: Mapping[str, Receipt]) ->
 def named(drift: Sequence[Difference]) -> str:
     """What differs, in a few words."""
     if not drift:
-        return "nothing"
+        return "nothing more"
     return drift[0].said + (f" and {len(drift) - 1} more" if drift[1:] else "")
 
 
 def rest_of(works: Iterable[RoleWork]) -> dict[HostName, Rest]:
-    """By host, what is to go before these are played: strangers, and what is left over."""
-    found: dict[HostName, list[Difference]] = {}
+    """By host, what is to go before these are played: strangers, and what is left over.
+
+    Where a host lost a role, nothing is played that would take notice: then the units of its handlers do.
+    """
+    going: dict[HostName, list[Difference]] = {}
+    told: dict[HostName, dict[str, str]] = {}
     for work in works:
-        if going := [each for each in work.drift if each.aspect in (LEFT, STRANGER) or each.kind == RULES]:
-            found.setdefault(work.host, []).extend(going)
+        if found := [each for each in work.drift if each.aspect in (LEFT, STRANGER) or each.kind == RULES]:
+            going.setdefault(work.host, []).extend(found)
+        if work.verb == "delete":
+            told.setdefault(work.host, {}).update(_units_told(work))
     return {
         host: Rest(
             paths=[each.name for each in all_ if each.kind not in ("folder", RULES, "unit")],
             units=[each.name for each in all_ if each.kind == "unit"],
             folders=[each.name for each in all_ if each.kind == "folder"],
             rules=any(each.kind == RULES for each in all_),
+            reload=host in told,
+            told=told.get(host, {}),
         )
-        for host, all_ in found.items()
+        for host in dict.fromkeys((*going, *told))
+        for all_ in [going.get(host, [])]
     }
+
+
+def _units_told(work: RoleWork) -> dict[str, str]:
+    """Of what goes; where a killed run was at it, of all that the role left, since what went then told nobody."""
+    if work.before is None:
+        tasks = {each.task for each in work.drift}
+    else:
+        tasks = {each.owner for each in (*work.before.subjects, *work.before.left)}
+    return units_told(work.role, tasks)
 
 
 async def sweep(

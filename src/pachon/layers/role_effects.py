@@ -6,7 +6,7 @@ that would leave the same (an empty list: nothing). It is never played. It has t
 folder: nothing else may lie in it) and ``anew`` (each play that mends it makes another one).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from pachon.model.manifest import Subject, subjects_of
 NEVER = "never"
 READ = ("dest", "enabled", "force", "name", "path", "src", "state")
 """Arguments that decide what a task manages."""
+UNIT_MODULES = ("service", "systemd", "systemd_service")
 KEYWORDS = (
     "anew",
     "loop",
@@ -74,6 +75,29 @@ def handlers_of(role: str, playbooks: Path = PLAYBOOKS) -> frozenset[str]:
     """Names of the role's handlers."""
     listed = _yaml(playbooks / "roles" / role / "handlers" / "main.yml") or []
     return frozenset(handler["name"] for handler in listed)
+
+
+def units_told(role: str, tasks: Collection[str], playbooks: Path = PLAYBOOKS) -> dict[str, str]:
+    """Units of the handlers that these tasks notify, each with what is done to it, as handlers have it.
+
+    Nothing of a handler that is no unit's, nor of one whose unit or state is worked out only when it is played.
+    """
+    folder = playbooks / "roles" / role
+    told = {
+        name
+        for path in sorted((folder / "tasks").glob("*.yml"))
+        for task in _yaml(path) or []
+        if task.get("name") in tasks
+        for name in _listed(task.get("notify"))
+    }
+    found = {}
+    for handler in _yaml(folder / "handlers" / "main.yml") or []:
+        if told.isdisjoint([handler["name"], *_listed(handler.get("listen"))]):
+            continue
+        given = handler[_module(handler)] if _bare(handler) in UNIT_MODULES else {}
+        if given.get("state") in ("reloaded", "restarted") and "{" not in str(given.get("name", "{")):
+            found[str(given["name"])] = str(given["state"])
+    return found
 
 
 def image_tasks_of(role: str, playbooks: Path = PLAYBOOKS) -> frozenset[str]:
