@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from infra.toolchain import programs
-from pachon import bmcs, known, places
+from pachon import bmcs, hostvars, known, places
 from pachon.configuring import Tap
 from pachon.drivers.pulumi import StackResult
 from pachon.errors import PachonError
@@ -226,6 +226,7 @@ async def _planned(run: Run, sites: Sequence[SiteRun]) -> tuple[Plan, list[Seen]
     plan, seen = await _settled(run, sites, order.plan)
     known_addresses = {address for site in sites for address in site.addresses()}
     known_addresses |= {f"{placed.site}/service/{placed.service}" for placed in order.facility.placements}
+    known_addresses |= {f"{site.site.name}/role/{role}" for site in sites for role in hostvars.ROLES}
     refuse_unknown([address for address in order.destroy if "/quorum/" not in address], known_addresses)
     refuse_unapproved(plan, order.destroy, command=order.approving)
     run.recorder(Event("plan", "", "done", f"{header(plan)}; sealed {plan.seal[:SEAL_SHOWN]}"))

@@ -291,9 +291,9 @@ def test_what_a_role_left_goes_before_roles_are_played_and_needs_no_approval_by_
         Action(site="base", layer="hosts", stack="hosts", address=f"{host}/role/{role}", verb=verb, reason="as it is")
         for role, verb in verbs
     ]
-    whole = facility()
+    whole, other = facility(), Made(address=f"{BATCH}002", inputs={"groups": ["gateway"]})
     basis = Basis(definition=definition_of(whole), code={}, roles=ROLES)
-    made = plan_of(whole, [Findings(site="base", actions=tuple(told))], basis)
+    made = plan_of(whole, [Findings(site="base", actions=tuple(told), made=(other,))], basis)
     order = [(action.verb, action.address.rpartition("/")[2]) for wave in made.waves for action in wave.actions]
     assert order == [("delete", "base"), ("delete", "gateway"), ("update", "base")]
     assert (made.destroys, made.protections) == ({}, ())
