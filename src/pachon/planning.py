@@ -21,7 +21,7 @@ from pachon.layers.leaving import named
 from pachon.layers.role_trees import role_texts
 from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, StackName
-from pachon.model.manifest import LEFT
+from pachon.model.manifest import LEFT, STRANGER
 from pachon.model.manifest import Difference as Drift
 from pachon.model.service import Service
 from pachon.model.stamp import digest
@@ -244,7 +244,7 @@ def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[li
             given = {role: pending[role].given if role in pending else hosts.given(host, name) for role, name in roles}
             deferred.append(DeferredRoles(site=site.name, host=address, given=given))
             continue
-        actions += [_removal(site, work) for work in found.pending.get(host.name, ()) if _left(work)]
+        actions += [_removal(site, work) for work in found.pending.get(host.name, ()) if _goes(work)]
         for role, _ in roles:
             work = pending.get(role)
             actions.append(
@@ -256,6 +256,7 @@ def _roles(site: Site, hosts: SiteHosts, found: Look, new: set[str]) -> tuple[li
                     verb="none" if work is None else work.verb,
                     after="" if work is None else work.digest,
                     given="" if work is None else work.given,
+                    differences=() if work is None else _taken([d for d in work.drift if d.aspect == STRANGER]),
                     reason="" if work is None else work.reason,
                 )
             )
@@ -266,21 +267,26 @@ def _left(work: RoleWork) -> list[Drift]:
     return [each for each in work.drift if each.aspect == LEFT]
 
 
+def _goes(work: RoleWork) -> bool:
+    return work.verb == "delete" or bool(_left(work))
+
+
+def _taken(drift: Sequence[Drift]) -> tuple[Difference, ...]:
+    return tuple(Difference(key=f"{each.kind}:{each.name}", before=each.seen, after=each.expected) for each in drift)
+
+
 def _removal(site: Site, work: RoleWork) -> Action:
     """What a role left and no longer mentions goes; what else is to be done for the role is an action of its own."""
     left = _left(work)
-    names = [f"{each.kind}:{each.name}" for each in left]
     return Action(
         site=site.name,
         layer="hosts",
         stack=STAGE,
         address=work.address,
         verb="delete",
-        before=digest(names),
+        before=digest([f"{each.kind}:{each.name}" for each in left]),
         given=work.given,
-        differences=tuple(
-            Difference(key=name, before=each.seen, after=each.expected) for name, each in zip(names, left, strict=True)
-        ),
+        differences=_taken(left),
         reason=work.reason if work.verb == "delete" else f"no longer mentioned by the role: {named(left)}",
     )
 

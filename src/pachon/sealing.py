@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pachon.drivers.pulumi import PlannedAction
 from pachon.ground import Images
+from pachon.layers.bounds import Bound
 from pachon.model.facility import Facility
 from pachon.model.hardware import StackName
-from pachon.plan.bounds import refuse_outside, roles_of
+from pachon.plan.bounds import deferred_in, refuse_outside, removals_in, roles_of
 from pachon.plan.document import Plan, text_of_file
 from pachon.plan.making import Basis, definition_of, plan_of
 from pachon.plan.moving import moved, refuse_moved
@@ -106,8 +107,8 @@ def _given(seen: Iterable[Seen]) -> dict[str, str]:
 
 
 def _bind(seen: Iterable[Seen], plan: Plan) -> None:
-    """Let hosts be played nothing but what the plan holds."""
-    bound = roles_of(plan)
+    """Let nothing be played on hosts, or taken away there, but what the plan holds."""
+    bound = Bound(given=roles_of(plan), removals=removals_in(plan), deferred=deferred_in(plan).keys())
     for each in seen:
         if each.hosts is not None:
             each.hosts.bound = bound

@@ -15,6 +15,7 @@ from pachon.drivers.ansible import Verdict
 from pachon.errors import PermanentError
 from pachon.layers import bounds
 from pachon.layers import hosts as layer_of_hosts
+from pachon.layers.bounds import Bound
 from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.layers.role_trees import role_trees
 from pachon.progress import Event
@@ -236,7 +237,7 @@ def test_no_secret_is_among_what_ansible_is_told(layer: SiteHosts, plays: FakePl
 
 
 def test_a_host_that_needs_more_than_the_approved_plan_holds_is_left_alone(layer: SiteHosts, plays: FakePlays) -> None:
-    layer.bound = {work.address: work.given for work in layer.pending([STORAGE])[STORAGE]}
+    layer.bound = Bound({work.address: work.given for work in layer.pending([STORAGE])[STORAGE]})
     (trouble,) = play(layer, STORAGE, ADMIN)
     assert trouble.address == f"one/host/{ADMIN}"
     assert "which the plan does not hold" in trouble.error
@@ -250,12 +251,13 @@ def test_a_role_that_is_not_what_was_planned_any_more_is_not_played(
 ) -> None:
     works = layer.pending([STORAGE])[STORAGE]
     role = works[0].role
-    layer.bound = {work.address: work.given for work in works}
+    given = {work.address: work.given for work in works}
+    layer.bound = Bound(given)
     if changed == "text":
         edited = {**role_trees(), role: "another"}
         monkeypatch.setattr(bounds, "trees_now", lambda: edited)  # as if edited while the plan is carried out
     else:
-        layer.bound[works[0].address] = "of other arguments"
+        given[works[0].address] = "of other arguments"
     (trouble,) = play(layer, STORAGE)
     assert trouble.error == f"{role} would be played with another text or other arguments than were planned"
     assert layer.refused == {f"one/host/{STORAGE}"} and not plays.books

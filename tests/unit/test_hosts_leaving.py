@@ -13,6 +13,7 @@ from pachon import definition
 from pachon.drivers import ansible
 from pachon.errors import RefusedError
 from pachon.layers import hosts, leaving
+from pachon.layers.bounds import Bound
 from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.layers.role_effects import Leavings, leavings, units_told
 from pachon.model.manifest import Subject, expected_gone
@@ -128,9 +129,9 @@ def test_a_host_that_cannot_be_asked_keeps_what_a_role_left_for_later(
     assert [each.verb for each in seen(layer)] == ["delete"]
 
 
-def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
-    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def without_old_rules(layer: SiteHosts, plays: FakePlays, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of a role leaves a file; then the role does not mention it any more, and is to be played."""
+
     def more(role: str, *rest: Any, **options: Any) -> Leavings:
         made = leavings(role, *rest, **options)
         own = [Subject(kind="file", name=OLD, owner="Do it", aspects=("mode",))] if role == "firewall" else []
@@ -143,6 +144,12 @@ def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
     monkeypatch.setattr(hosts, "leavings", leavings)
     layer.generations = dict.fromkeys(layer.generations, "g3")
     plays.books.clear()
+
+
+def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_old_rules(layer, plays, monkeypatch)
     assert play(layer) == []
     first, second = plays.books
     assert {part.role for part in second.parts} == {"firewall"}
@@ -150,6 +157,31 @@ def test_what_a_role_no_longer_mentions_goes_and_its_handlers_take_notice(
     assert "firewall_settle" not in first.variables[STORAGE]
     assert probe.swept == {host.name: [OLD] for host in ONE.active_hosts}
     assert seen(layer) == []
+
+
+def test_what_a_sealed_plan_only_plays_removes_nothing_and_says_so(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_old_rules(layer, plays, monkeypatch)
+    layer.bound = Bound({work.address: work.given for work in seen(layer)})
+    assert set(play(layer)) == {f"file:{OLD} would be taken away, which the plan does not hold"}
+    assert layer.refused == {f"{ONE.name}/host/{host.name}" for host in ONE.active_hosts}
+    assert (len(plays.books), probe.swept) == (1, {}), "the play itself was planned"
+    works = seen(layer)
+    assert {work.reason for work in works} == {f"is not as it was left: file {OLD} is left over"}
+    removals = {work.address: [f"file:{OLD}"] for work in works}
+    layer.bound = Bound({work.address: work.given for work in works}, removals)
+    assert (play(layer), seen(layer)) == ([], [])
+
+
+def test_a_stranger_that_came_after_a_plan_was_sealed_stays_and_is_named(layer: SiteHosts, probe: FakeProbe) -> None:
+    probe.strangers[ADMIN] = ["/etc/sudoers.d/mallory"]
+    (work,) = seen(layer)
+    layer.bound = Bound({work.address: work.given}, {work.address: ["file:/etc/sudoers.d/eve"]})
+    assert play(layer) == ["file:/etc/sudoers.d/mallory would be taken away, which the plan does not hold"]
+    assert probe.swept == {}
+    layer.bound = Bound({work.address: work.given}, deferred=[work.address])
+    assert (play(layer), seen(layer)) == ([], [])
 
 
 def test_what_a_play_does_not_tell_of_is_not_taken_for_left_over(

@@ -22,7 +22,7 @@ from pachon.drivers.run_file import Endpoint
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
-from pachon.layers.bounds import Pending, outside
+from pachon.layers.bounds import Bound, Pending, outside
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
 from pachon.layers.leaving import begin, begun_in, end, forget, goings, leave, named, rest_of, sweep
 from pachon.layers.proven import Kept, Proven, judged_by
@@ -72,8 +72,8 @@ class SiteHosts:
     progress: Progress = silent
     played: dict[str, Literal["create", "delete", "update"]] = field(default_factory=dict)
     """Verb of each role that was played well, by address."""
-    bound: Mapping[str, str] | None = None
-    """What an approved plan holds: of each role, by address, what it is played with. None: whatever is pending."""
+    bound: Bound | None = None
+    """What an approved plan holds. None: whatever is pending."""
     refused: set[str] = field(default_factory=set)
     """Hosts that would have needed more than that."""
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
@@ -330,11 +330,14 @@ class SiteHosts:
             return []
         await self.look({work.host for work in works})
         own = {work.address for work in works}
-        todo: dict[HostName, list[RoleWork]] = {}
+        todo: Pending = {}
         for name, pending in (await asyncio.to_thread(self.pending, {work.host for work in works})).items():
             left = [one for one in pending if one.address in own and rest_of([one])]
-            todo |= {name: left} if left else {}
-        return await self._play(todo, lease, lane, again=True) if todo else []
+            todo = {**todo, name: left} if left else todo
+        todo, troubles = self._inside(todo)
+        for each in troubles:
+            self.progress(Event(STAGE, each.address, "failed", each.error))
+        return [*troubles, *(await self._play(todo, lease, lane, again=True) if todo else ())]
 
     async def _begin(self, works: Sequence[RoleWork], lease: Lease) -> None:
         """Put down intents, with what earlier plays left, and put aside what lies where it may not."""

@@ -40,6 +40,19 @@ def deferred_in(plan: Plan) -> dict[str, str]:
     return {address: given for envelope in plan.envelopes for address, given in envelope.given.items()}
 
 
+def removals_in(plan: Plan) -> dict[str, set[str]]:
+    """What may be taken away under a plan for each role, by address: what it left, and strangers in its folders."""
+    found: dict[str, set[str]] = {}
+    for action in plan.actions:
+        if action.layer == "hosts":
+            found.setdefault(action.address, set()).update(_taken(action))
+    return found
+
+
+def _taken(action: Action) -> set[str]:
+    return {each.key for each in action.differences}
+
+
 def refuse_outside(child: Plan, parent: Plan, *, kept: str) -> None:
     """Nothing, if the child stays inside.
 
@@ -58,7 +71,8 @@ def refuse_outside(child: Plan, parent: Plan, *, kept: str) -> None:
 def _covers(known: Action, action: Action) -> bool:
     """Whether an approved action allows this one: the same end, by no more destruction."""
     if action.layer == "hosts":
-        return known.given == action.given
+        same = known.given == action.given and (known.verb == "delete") == (action.verb == "delete")
+        return same and _taken(action) <= _taken(known)
     match action.verb:
         case "delete":
             return (known.verb == "delete" and known.after == action.after) or (
