@@ -134,12 +134,15 @@ class FakeProbe:
         for number, each in enumerate(expected):
             found = {key: self._has(host, each.kind, each.name, key) for key in each.values}
             differing: dict[str, Any] = {key: value for key, value in found.items() if each.values[key] != value}
-            inside = [path for path in self.strangers.get(host, ()) if path.rpartition("/")[0] == each.name]
-            if inside and each.allowed is not None:
-                differing["entries"] = [path.rpartition("/")[2] for path in inside]
+            if each.allowed is not None and (inside := self._strange(host, each.name)):
+                differing["entries"] = inside
             if differing:
                 told.append((number, differing))
         return told
+
+    def _strange(self, host: str, folder: str) -> list[str]:
+        found = [path.rpartition("/") for path in self.strangers.get(host, ())]
+        return [name for above, _, name in found if above == folder]
 
     async def record(
         self, addresses: Mapping[str, str], subjects: Mapping[str, Sequence[Subject]], *, limit: timedelta = RECORD
@@ -150,6 +153,7 @@ class FakeProbe:
             if host in self.silent
             else [
                 {aspect: self._has(host, each.kind, each.name, aspect) for aspect in ("is", *each.aspects)}
+                | ({"entries": self._strange(host, each.name)} if each.whole else {})
                 for each in all_
             ]
             for host, all_ in subjects.items()
@@ -169,7 +173,7 @@ class FakeProbe:
         for host, names in told.items():
             self.swept.setdefault(host, []).extend(names)
             self.gone |= {(host, name) for name in names if name not in self.stuck}
-            self.strangers.pop(host, None)
+            self.strangers[host] = [name for name in self.strangers.get(host, ()) if name in self.stuck]
         self.told |= {host: each.told for host, each in rest.items() if each.told}
         self.sweep_ended()
         return dict(told)

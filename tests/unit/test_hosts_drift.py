@@ -95,6 +95,16 @@ def test_strangers_are_put_aside_before_the_play(layer: SiteHosts, probe: FakePr
     assert seen(layer) == []
 
 
+@pytest.mark.parametrize("generation", ["g1", "g2"])
+def test_a_stranger_that_cannot_be_put_aside_is_told(layer: SiteHosts, probe: FakeProbe, generation: str) -> None:
+    probe.strangers[ADMIN] = [STRANGER]
+    probe.stuck.add(STRANGER)
+    layer.generations = dict.fromkeys(layer.generations, generation)
+    assert seen(layer)
+    assert play(layer) == [f"role base was played and has not put right: {STRANGER} is a stranger"]
+    assert [work.role for work in seen(layer)] == ["base"]
+
+
 def test_strangers_of_before_a_play_that_was_killed_go_with_the_next_one(layer: SiteHosts, probe: FakeProbe) -> None:
     probe.strangers[ADMIN] = [STRANGER]
     (work,) = seen(layer)

@@ -32,7 +32,7 @@ from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
-from pachon.model.manifest import LEFT, Difference, Manifest
+from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
@@ -369,7 +369,7 @@ class SiteHosts:
                         baked=self._is_baked(by_name[name], role) and has_host_part(role) and not work.whole,
                     ),
                     before=work.before,
-                    drift=() if work.renewed else work.drift,
+                    drift=tuple(each for each in work.drift if not work.renewed or each.aspect == STRANGER),
                     effects=effects.get((name, role)),
                     brought=image_tasks_of(role),
                 )

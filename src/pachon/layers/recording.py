@@ -1,5 +1,6 @@
 """From what plays told and roles say to manifests with the values that hosts really have, right after the play."""
 
+import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +12,7 @@ from pachon.errors import PachonError
 from pachon.layers.role_effects import Leavings
 from pachon.model.facility import HostName
 from pachon.model.manifest import (
+    ENTRIES,
     LEFT,
     STRANGER,
     Difference,
@@ -51,7 +53,7 @@ class Told:
     before: Manifest | None
     """Of the play before."""
     drift: Sequence[Difference]
-    """For which it was played, where its inputs are the same as before."""
+    """For which it was played, where its inputs are the same as before; strangers always."""
     effects: Effects | None = None
     brought: frozenset[str] = frozenset()
     """Tasks of the image: what these left goes with the image, and is played only to be mended."""
@@ -111,6 +113,12 @@ class Told:
             subjects.append(subject.model_copy(update={"values": kept}))
         still = {(each.kind, each.name) for each in made.left}
         self.unmended += [each for each in self.drift if each.aspect == LEFT and (each.kind, each.name) in still]
+        inside = {
+            posixpath.join(folder.name, name)
+            for folder, found in zip(bare.subjects, values[:number], strict=True)
+            for name in found.get(ENTRIES, ())
+        }
+        self.unmended += [each for each in self.drift if each.aspect == STRANGER and each.name in inside]
         return made.model_copy(update={"subjects": tuple(subjects)})
 
 
