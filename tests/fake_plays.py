@@ -1,7 +1,7 @@
 """Stand-ins for what the hosts layer calls: plays that end as a test says, and hosts that have what it says."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,8 @@ class FakePlays:
         self.dies = False
         self.heal: Callable[[], None] = lambda: None
         """What a play puts right."""
+        self.between: Callable[[str], Awaitable[None]] | None = None
+        """What is waited for once a role was played."""
         self.telling: dict[str, tuple[str, ...]] = {}
         """Roles whose tasks tell what they leave, and the files that these are, beyond what is read from the role."""
 
@@ -59,6 +61,8 @@ class FakePlays:
                 task = {"task": f"{part.role} : Do", "effects": effects}
                 on_line(Effects.model_validate({"kind": "effects", "play": part.name, "host": host, "tasks": [task]}))
             on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
+            if self.between is not None:
+                await self.between(part.role)
             if verdicts and all(verdict.state in BAD for verdict in verdicts.values()):
                 return "no more hosts left"  # as Ansible does: the plays of other hosts are left out too
         if self.error is not None:

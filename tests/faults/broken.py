@@ -61,11 +61,11 @@ def receipt_before_play() -> None:
             documents={work.address: {"manifest": {"recorded": True}} for work in works},
         )
 
-    async def nothing(self: Playing) -> None:
+    async def nothing(self: Playing, good: Any) -> None:
         return
 
     SiteHosts._begin = begin  # type: ignore[method-assign]  # that is the fault
-    Playing.prove = nothing  # type: ignore[method-assign]  # that is the fault
+    Playing._put_down = nothing  # type: ignore[method-assign]  # that is the fault
 
 
 def no_intents() -> None:

@@ -12,7 +12,7 @@ from infra.boot import ca
 from pachon import definition, hostvars, secrets
 from pachon.drivers import ansible
 from pachon.drivers.ansible import Verdict
-from pachon.errors import PermanentError
+from pachon.errors import PermanentError, RefusedError
 from pachon.layers import bounds
 from pachon.layers import hosts as layer_of_hosts
 from pachon.layers.bounds import Bound
@@ -22,7 +22,7 @@ from pachon.progress import Event
 from pachon.store.database import Store, open_store
 from pachon.store.lease import Lease, hold
 from pachon.store.receipts import receipts_under
-from pachon.store.tables import receipts
+from pachon.store.tables import leases, receipts
 from tests.fake_plays import GOOD, FakePlays, FakeProbe
 
 SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small")
@@ -197,6 +197,44 @@ def test_a_killed_play_leaves_intents_and_no_receipt(layer: SiteHosts, plays: Fa
     left = layer.pending()
     assert roles(left, ADMIN)[0] == "base", "nobody has recorded what roles before the kill left"
     assert all(work.settle and work.verb == "update" for work in left[ADMIN])
+
+
+def test_hosts_that_are_through_have_their_receipts_though_the_play_of_others_is_killed(
+    layer: SiteHosts, plays: FakePlays
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def whole() -> set[str]:
+        """Hosts of which all roles have a receipt that holds."""
+        known = receipts_under(layer.store, f"{ONE.name}/host/").values()
+        begun = {each.address.split("/")[2] for each in known if each.is_intent}
+        return {each.address.split("/")[2] for each in known} - begun
+
+    async def die_late(role: str) -> None:
+        parts = plays.books[0].parts
+        if role == parts[-2].role:
+            async with asyncio.timeout(60):
+                while len(whole()) < len(ONE.active_hosts) - len(parts[-1].hosts):  # noqa: ASYNC110  # nobody is woken
+                    await asyncio.sleep(0.01)
+            raise KilledError
+
+    plays.between = die_late
+    with pytest.raises(KilledError):
+        play(layer)
+    assert whole() == {host.name for host in ONE.active_hosts} - set(plays.books[0].parts[-1].hosts)
+    assert set(layer.pending()) == set(plays.books[0].parts[-1].hosts)
+
+
+def test_a_lease_that_is_lost_while_others_are_played_ends_the_run(layer: SiteHosts, plays: FakePlays) -> None:
+    async def lose(role: str) -> None:
+        with layer.store.transaction() as connection:
+            connection.execute(update(leases).values(fencing_token=leases.c.fencing_token + 1))
+
+    plays.between = lose
+    with pytest.raises(RefusedError, match="no longer holds the lease"):
+        play(layer)
+    assert all(each.is_intent for each in receipts_under(layer.store, f"{ONE.name}/host/").values())
 
 
 def test_a_role_without_a_task_for_the_host_is_played_well(layer: SiteHosts, plays: FakePlays) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pachon.drivers import ansible
 from pachon.drivers.ansible import Effects, Ended, Line, PlayBegan, Result, Verdict
+from pachon.errors import PachonError, RefusedError
 from pachon.layers.sight import MANIFEST
 from pachon.model.facility import HostName
 from pachon.model.manifest import Difference, Manifest
@@ -63,7 +65,11 @@ class Trouble:
 
 
 class Playing:
-    """Follows one run of plays: receipts as roles end, events as tasks do."""
+    """Follows one run of plays: events as tasks end, receipts of a host once all that is to be played there was.
+
+    So a run that is killed then plays again only what hosts were still to be played. What a host has is read once,
+    after the last of its roles, since a later one may change what an earlier one left; meanwhile the others are played.
+    """
 
     def __init__(self, layer: "SiteHosts", lease: Lease, todo: Mapping[HostName, Sequence[RoleWork]]) -> None:
         self._layer = layer
@@ -76,6 +82,8 @@ class Playing:
         self._unmended: set[HostName] = set()
         self._good: dict[HostName, dict[str, RoleWork]] = {}
         self._effects: dict[tuple[HostName, str], Effects] = {}
+        self._proving: asyncio.Task[None] | None = None
+        """Puts down receipts of hosts that are through, while others are still played."""
         self.left_over: list[RoleWork] = []
         """Roles of which more may lie there than they mention: of earlier plays, or of before one was killed."""
         self.hosts_of_play: dict[str, tuple[HostName, ...]] = {}
@@ -88,6 +96,32 @@ class Playing:
         """Whether hosts have failed since this was last asked."""
         before, self._failed = self._failed, len(self._trouble)
         return self._failed > before
+
+    async def run(self, lane: int) -> str:
+        """Ansible's last words, once all was played that can be.
+
+        Raises:
+            RefusedError: a later writer has taken the site's lease.
+        """
+        said, left = "", self.left()
+        try:
+            while left:
+                try:
+                    book = self._layer.playbook(left, lane)
+                    self.hosts_of_play = {part.name: part.hosts for part in book.parts}
+                    said = await ansible.play(book, run_id=self._lease.run_id, on_line=self.hear)
+                except RefusedError:
+                    raise
+                except PachonError as error:
+                    said = str(error)
+                await self.prove()
+                # Ansible ends all plays when all hosts of one have failed: the others' roles are yet to be played.
+                left = self.left() if self.failed_since() else {}
+        finally:
+            if self._proving is not None:
+                self._proving.cancel()
+                await asyncio.gather(self._proving, return_exceptions=True)
+        return said
 
     def hear(self, line: Line) -> None:
         """Take in a line of the callback."""
@@ -128,12 +162,28 @@ class Playing:
             self._changed[name] += verdict.changed
             self._layer.played[work.address] = work.verb
             del self._left[name][role]
+        if self._through() and (self._proving is None or self._proving.done()):
+            self._proving = asyncio.create_task(self._prove_through(self._proving))
+
+    def _through(self) -> set[HostName]:
+        """Hosts on which all was played well, and of which nothing was put down yet."""
+        return {name for name in self._good if not self._left[name]}
+
+    async def _prove_through(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        while names := self._through():
+            await self._put_down({name: self._good.pop(name) for name in names})
 
     async def prove(self) -> None:
-        """Put down receipts of what was played well since this was last called, with what hosts have of it now."""
+        """Put down receipts of what was played well and has none yet, with what hosts have of it now."""
+        if self._proving is not None:
+            await self._proving
         good, self._good = self._good, {}
-        if not good:
-            return
+        if good:
+            await self._put_down(good)
+
+    async def _put_down(self, good: Mapping[HostName, Mapping[str, RoleWork]]) -> None:
         manifests, unmended = await self._layer.manifests(good, self._effects)
         documents = {address: document_of(manifest) for address, manifest in manifests.items()}
         played_well = [work for works in good.values() for work in works.values()]

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from pachon import hostvars, inventory, secrets
-from pachon.drivers import ansible
 from pachon.drivers.ansible import Effects, Part, Playbook
 from pachon.drivers.probe import Probe
 from pachon.drivers.run_file import Endpoint
 from pachon.drivers.ssh import Credentials, Fleet
-from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
 from pachon.layers.bounds import Bound, Pending, outside
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
@@ -301,26 +299,12 @@ class SiteHosts:
             self.progress(Event(STAGE, each.address, "failed", each.error))
         return troubles
 
-    async def _play(
-        self, todo: Mapping[HostName, Sequence[RoleWork]], lease: Lease, lane: int, *, again: bool = False
-    ) -> list[Trouble]:
+    async def _play(self, todo: Pending, lease: Lease, lane: int, *, again: bool = False) -> list[Trouble]:
         await self._begin([work for each in todo.values() for work in each], lease)
         playing = Playing(self, lease, todo)
         for name, each in todo.items():
             self.progress(Event(STAGE, self.address(name), "started", _counted(len(each), "role")))
-        said, left = "", playing.left()
-        while left:
-            try:
-                book = self._playbook(left, lane)
-                playing.hosts_of_play = {part.name: part.hosts for part in book.parts}
-                said = await ansible.play(book, run_id=lease.run_id, on_line=playing.hear)
-            except RefusedError:
-                raise
-            except PachonError as error:
-                said = str(error)
-            await playing.prove()
-            # Ansible ends all plays when all hosts of one have failed: the others' roles are yet to be played.
-            left = playing.left() if playing.failed_since() else {}
+        said = await playing.run(lane)
         troubles = playing.finish(said)
         return troubles if again else [*troubles, *await self._play_left(playing.left_over, lease, lane)]
 
@@ -378,7 +362,8 @@ class SiteHosts:
             for name, roles in works.items()
         }
 
-    def _playbook(self, todo: Mapping[HostName, Sequence[RoleWork]], lane: int) -> Playbook:
+    def playbook(self, todo: Pending, lane: int) -> Playbook:
+        """What Ansible is to play."""
         by_name = {host.name: host for host in self.site.active_hosts}
         variables = {name: inventory.told(self.facility, by_name[name], self.state) for name in todo}
         hosts_of: dict[tuple[str, bool], list[HostName]] = {}
