@@ -25,6 +25,7 @@ class Context:
         self._racks: dict[tuple[str, str], asyncio.Semaphore] = {}
         self._hosts: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pins: dict[str, str] | None = None
+        self._is_look = False
         self._glanced: dict[MachineAt, asyncio.Task[MachineSeen]] | None = None if run.fencing_token else {}
         self._files: dict[str, int] = {}
         """Descriptors of what is added to, by path."""
@@ -68,16 +69,22 @@ class Context:
         return self._hosts[host]
 
     def glance(self) -> None:
-        """Ask each machine once from now on, for a look at what is there: a machine and its host are one BMC."""
-        self._glanced = {}
+        """Ask each machine once from now on, for a look at what is there: a machine and its host are one BMC.
+
+        What of it cannot change by itself is not asked for.
+        """
+        self._glanced, self._is_look = {}, True
 
     async def seen(self, machine: MachineAt) -> MachineSeen:
         """The machine as it is; in a process that may not write, or after ``glance``, as it first was."""
         if self._glanced is None:
             return await self.world.inspect(machine)
         if machine not in self._glanced:
-            self._glanced[machine] = asyncio.create_task(_of(self.world.inspect(machine)))
+            self._glanced[machine] = asyncio.create_task(_of(self._machine(machine)))
         return await asyncio.shield(self._glanced[machine])
+
+    def _machine(self, machine: MachineAt) -> Awaitable[MachineSeen]:
+        return self.world.glance(machine) if self._is_look else self.world.inspect(machine)
 
     def pin(self, serial: str, declared: str) -> str:
         """Fingerprint expected of the machine's BMC: the definition's, else the one seen at enrolment, else empty."""

@@ -63,6 +63,9 @@ class FolderWorld:
             tls_sha256=found["tls_sha256"],
         )
 
+    async def glance(self, machine: MachineAt) -> MachineSeen:  # noqa: D102
+        return await self.inspect(machine)
+
     async def set_asset_tag(self, machine: MachineAt, text: str) -> None:  # noqa: D102
         self._change(machine.serial, asset_tag=text)
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import SecretStr
 
@@ -23,6 +24,8 @@ from pachon.model.stamp import Stamp
 
 BMCS_AT_ONCE = 64
 LOGINS_AT_ONCE = 32
+
+Told = TypeVar("Told")
 
 
 class Bmcs(Protocol):
@@ -46,17 +49,28 @@ class RackWorld:
         self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
 
     async def inspect(self, machine: MachineAt) -> MachineSeen:  # noqa: D102
-        return _machine_seen(await self._inspected(machine))
+        return _machine_seen(await self._asked(machine, Bmc.inspect))
 
-    async def _inspected(self, machine: MachineAt) -> Inventory:
+    async def glance(self, machine: MachineAt) -> MachineSeen:  # noqa: D102
+        found = await self._asked(machine, Bmc.glance)
+        return MachineSeen(
+            serial=found.serial,
+            macs=(),
+            size_bytes_by_disk={},
+            on=found.power is Power.ON,
+            asset_tag=found.asset_tag,
+            tls_sha256=found.tls_sha256,
+        )
+
+    async def _asked(self, machine: MachineAt, ask: Callable[[Bmc], Awaitable[Told]]) -> Told:
         if self._kept is not None:
             opened = self._bmc(machine)
             key = f"{opened.endpoint} {machine.serial} {machine.pin} {machine.vendor} {machine.model}"
             with suppress(PermanentError):  # its session may have ended, its password be another by now
                 async with self._bmcs, self._kept.kept(opened, key=key) as bmc:
-                    return await bmc.inspect()
+                    return await ask(bmc)
         async with self._bmcs, self._bmc(machine) as bmc:
-            return await bmc.inspect()
+            return await ask(bmc)
 
     async def set_asset_tag(self, machine: MachineAt, text: str) -> None:  # noqa: D102
         async with self._bmcs, self._bmc(machine) as bmc:

@@ -75,6 +75,9 @@ class World(Protocol):
     async def inspect(self, machine: MachineAt) -> MachineSeen:
         """The machine as it is now."""
 
+    async def glance(self, machine: MachineAt) -> MachineSeen:
+        """The same without its NICs and disks, which a look does not go by."""
+
     async def set_asset_tag(self, machine: MachineAt, text: str) -> None:
         """Write the asset tag, verified."""
 

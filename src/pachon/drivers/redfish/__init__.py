@@ -2,7 +2,7 @@
 
 from pachon.drivers.redfish.bmc import Bmc
 from pachon.drivers.redfish.fleet import Target, inspect_all
-from pachon.drivers.redfish.inventory import BootSetting, BootSource, Drive, Inventory, Port, Power
+from pachon.drivers.redfish.inventory import BootSetting, BootSource, Drive, Glance, Inventory, Port, Power
 from pachon.drivers.redfish.kept import KeptBmcs
 from pachon.drivers.redfish.quirks import Quirks, quirks_of
 from pachon.drivers.redfish.wire import Endpoint, Limits
@@ -13,6 +13,7 @@ __all__ = [
     "BootSource",
     "Drive",
     "Endpoint",
+    "Glance",
     "Inventory",
     "KeptBmcs",
     "Limits",

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from pachon.drivers.redfish import reading
-from pachon.drivers.redfish.inventory import BootSetting, BootSource, Inventory, Power
+from pachon.drivers.redfish.inventory import BootSetting, BootSource, Glance, Inventory, Power
 from pachon.drivers.redfish.quirks import STANDARD, Quirks
 from pachon.drivers.redfish.reading import pick
 from pachon.drivers.redfish.wire import KEEP_ALIVE, Document, Endpoint, Limits, Wire
@@ -52,7 +52,12 @@ class Bmc:
         return self
 
     def open(self, *, keep_alive: timedelta = KEEP_ALIVE) -> None:
-        """Be ready, and hold connections for so long after they were last used; for who cannot use a block."""
+        """Be ready, and hold connections for so long after they were last used; for who cannot use a block.
+
+        Where its system is was found out once, and holds when it is opened again.
+        """
+        if self._quirks.sessions:
+            self._system_path = ""  # with that goes the login
         self._wire.open(keep_alive)
 
     async def close(self) -> None:
@@ -79,6 +84,12 @@ class Bmc:
         return reading.inventory(
             self._wire.name, system, nics=nics, drives=drives, tls_sha256=self._wire.pin.seen.hex(), quirks=self._quirks
         )
+
+    async def glance(self) -> Glance:
+        """What a look goes by: one request, two more where the BMC was never spoken to."""
+        async with self._wire.within("look at the machine"):
+            system = await self._system()
+        return reading.glance(self._wire.name, system, tls_sha256=self._wire.pin.seen.hex())
 
     async def power(self) -> Power:
         """ON or FORCE_OFF (off), as the BMC says."""

@@ -52,6 +52,17 @@ class Drive(Frozen):
     """Redfish's MediaType and Protocol, such as ``SSD/NVMe``."""
 
 
+class Glance(Frozen):
+    """What of a machine changes without anybody opening it, as its BMC has it now."""
+
+    serial: str
+    power: Power
+    """ON or FORCE_OFF."""
+    asset_tag: str
+    tls_sha256: str
+    """As of ``Inventory``."""
+
+
 class Inventory(Frozen):
     """One machine as its BMC describes it."""
 

@@ -1,4 +1,7 @@
-"""BMCs that are kept open from one look to the next: what costs is the TLS handshake, for both sides."""
+"""BMCs that are kept from one look to the next, some of them open: what costs is the TLS handshake, for both sides.
+
+Of all of them it is kept where they have their system, so that they are asked once where they would be asked thrice.
+"""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,7 +12,8 @@ from pachon.drivers.redfish.bmc import Bmc
 from pachon.errors import PachonError
 
 KEPT = 32
-"""Of a site with more machines the others are opened for each look: open files are few."""
+"""Open; of a site with more machines the others are opened for each look: open files are few."""
+KNOWN = 10_000
 KEEP_ALIVE = timedelta(minutes=10)
 """Longer than the pause between two looks; a BMC that hangs up earlier is connected to again."""
 
@@ -20,18 +24,22 @@ class KeptBmcs:
     def __init__(self, *, limit: int = KEPT) -> None:
         self._limit = limit
         self._idle: dict[str, Bmc] = {}
+        self._closed: dict[str, Bmc] = {}
         self._lent = 0
 
     @asynccontextmanager
     async def kept(self, bmc: Bmc, *, key: str) -> AsyncIterator[Bmc]:
         """The BMC that was kept under this key, or else this one, for a block; kept again unless the block failed."""
+        closed = self._closed.pop(key, bmc)
         found = self._idle.pop(key, None)
         if found is None and len(self._idle) + self._lent >= self._limit:
-            async with bmc:
-                yield bmc
+            async with closed:
+                yield closed
+            if len(self._closed) < KNOWN:
+                self._closed[key] = closed
             return
         if found is None:
-            found = bmc
+            found = closed
             found.open(keep_alive=KEEP_ALIVE)
         self._lent += 1
         try:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pachon.drivers.redfish.inventory import BootSetting, BootSource, Drive, Inventory, Port, Power
+from pachon.drivers.redfish.inventory import BootSetting, BootSource, Drive, Glance, Inventory, Port, Power
 from pachon.drivers.redfish.quirks import Quirks
 from pachon.errors import PermanentError
 
@@ -74,6 +74,16 @@ def holds(shown: BootSetting, source: BootSource, *, uri: str, once: bool, quirk
         return shown.source is BootSource.NONE
     same_uri = source is not BootSource.HTTP or not uri or shown.uri == uri
     return shown.source is source and same_uri and (shown.once == once or quirks.once_reads_continuous)
+
+
+def glance(bmc: str, system: Document, *, tls_sha256: str) -> Glance:
+    """What the system's own document tells of it."""
+    return Glance(
+        serial=_text(system, "SerialNumber"),
+        power=power(bmc, system),
+        asset_tag=_text(system, "AssetTag"),
+        tls_sha256=tls_sha256,
+    )
 
 
 def inventory(
