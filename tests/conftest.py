@@ -127,8 +127,8 @@ def prepare(config: pytest.Config) -> None:
 
 def bake_images() -> None:
     """Bake what the shipped lab starts from, telling what is done; where that fails, its tests will say why."""
-    from infra.image import bake, recipe
-    from pachon import places
+    from infra.image import bake
+    from pachon import definition, places
     from pachon.errors import PachonError
     from pachon.progress import Event
 
@@ -136,7 +136,8 @@ def bake_images() -> None:
         if event.state == "done":
             sys.stderr.write(f"before the tests: {event.address}: {event.message}\n")
 
-    for flavour in recipe.FLAVOURS:
+    lab = definition.load(definition.find("lab"))
+    for flavour in sorted({host.flavour for host in lab.hosts}):
         try:
             bake.ensure(flavour, cache=places.cache(), progress=tell)
         except PachonError as error:

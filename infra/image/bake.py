@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from infra.image import deploy, disk, esp, modules, recipe, tree
+from infra.image import deploy, disk, esp, modules, programs, recipe, tree
 from infra.image.artefact import Artefact, ImageSet, verify
 from infra.image.chamber import inside
 from infra.image.keys import AGENT, Keys, keys, roles_beyond_server
@@ -74,7 +74,7 @@ def ensure(flavour: str, *, cache: Path, progress: Progress = silent, full_check
                 f"images cannot be baked here: this machine lacks {', '.join(lacks)}", cure="see 'pachon doctor'"
             )
         with shelf.held(lambda: progress(Event(STAGE, flavour, "moving", "another bake is running: waiting for it"))):
-            Baker(shelf, flavour, wanted, progress=progress).bake()
+            Baker(shelf, flavour, wanted, cache=cache, progress=progress).bake()
             images = _found(shelf, flavour, wanted)
         if images is None:
             raise MissingError("the images vanished while they were baked", cure="run again")
@@ -108,8 +108,9 @@ def _found(shelf: Shelf, flavour: str, wanted: Keys) -> ImageSet | None:
 class Baker:
     """One bake, with the trees that it has unpacked so far; the shelf is held."""
 
-    def __init__(self, shelf: Shelf, flavour: str, wanted: Keys, *, progress: Progress) -> None:
+    def __init__(self, shelf: Shelf, flavour: str, wanted: Keys, *, cache: Path, progress: Progress) -> None:
         self._shelf = shelf
+        self._cache = cache
         self._flavour = flavour
         self._keys = wanted
         self._progress = progress
@@ -174,7 +175,9 @@ class Baker:
             tree.unpack(ground / tree.ARCHIVE, place)
             if packages:
                 tree.install(place, self._flavour, on_line=tell)
-            play(place, roles, work=work, on_line=lambda line: tell(line) if line.startswith("TASK ") else None)
+                programs.lay(place, self._flavour, cache=self._cache, progress=self._progress)
+            if roles:
+                play(place, roles, work=work, on_line=lambda line: tell(line) if line.startswith("TASK ") else None)
             tree.clean(place)
             tree.pack(place, made / tree.ARCHIVE)
             return self._shelf.put_stage(name, key, made)

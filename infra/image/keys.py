@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.image import recipe
+from infra.image import programs, recipe
 from pachon.places import CHECKOUT
 
 HERE = Path(__file__).resolve().parent
@@ -72,12 +72,14 @@ def keys(flavour: str, *, playbooks: Path = PLAYBOOKS, agent: Path = AGENT) -> K
 
 
 def _installed(flavour: str) -> list[object]:
-    """What decides about the packages that a flavour has beyond those of all."""
+    """What decides about the packages and programs that a flavour has beyond those of all."""
     if flavour not in recipe.FLAVOUR_PACKAGES:
         return []
     pruned, kept = recipe.FLAVOUR_PRUNED.get(flavour, ()), recipe.FLAVOUR_KEPT.get(flavour, ())
     chosen = [recipe.FLAVOUR_PACKAGES[flavour], pruned, kept, dict(recipe.ACCOUNTS)]
-    return [*chosen, *_sources("files/install-packages.sh")]
+    laid = programs.inputs(flavour)
+    made = [*laid, *_sources("oci.py", "programs.py")] if laid else []
+    return [*chosen, *_sources("files/install-packages.sh"), *made]
 
 
 def _key(*parts: object) -> str:

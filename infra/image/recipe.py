@@ -93,6 +93,7 @@ FLAVOURS = MappingProxyType(
         "admin": (*SERVER_ROLES, "admin"),
         "batch": (*SERVER_ROLES, "slurm_compute"),
         "batch_controller": (*SERVER_ROLES, "slurm_controller", "slurm_accounting"),
+        "kubernetes": SERVER_ROLES,
         "server": SERVER_ROLES,
         "switch": (*SERVER_ROLES, "switch"),
     }
@@ -112,10 +113,34 @@ FLAVOUR_PACKAGES = MappingProxyType(
             "slurmctld",
             "slurmdbd",
         ),
+        "kubernetes": ("containerd", "containernetworking-plugins"),
     }
 )
 """Packages that a flavour has beyond those of all; they are installed into the tree of ``server``. MariaDB comes as its
 core alone: the whole server brings perl and a second set of tools, and our role has a unit of its own."""
+
+FLAVOUR_PROGRAMS = MappingProxyType(
+    {
+        "kubernetes": {
+            "kube": (
+                "etcd",
+                "etcdctl",
+                "etcdutl",
+                "kube-apiserver",
+                "kube-controller-manager",
+                "kube-proxy",
+                "kube-scheduler",
+                "kubectl",
+                "kubelet",
+            )
+        },
+    }
+)
+"""Programs of ``infra/toolchain`` in a flavour's /usr/bin, each with further names that are links to it. They are built
+when such an image is baked."""
+
+FLAVOUR_CONTAINERS = MappingProxyType({"kubernetes": ("coredns", "pause")})
+"""Images of containers that lie in a flavour's /usr/lib/pachon/containers, until a registry of the site has them."""
 
 FLAVOUR_PRUNED = MappingProxyType(
     {
@@ -130,11 +155,22 @@ FLAVOUR_PRUNED = MappingProxyType(
             "/usr/share/javascript/*",
         ),
         "batch_controller": ("/usr/bin/innochecksum", "/usr/bin/mariadb-check", "/usr/bin/mariadb-upgrade"),
+        "kubernetes": (
+            "/usr/bin/containerd-shim",
+            "/usr/bin/containerd-shim-runc-v1",
+            "/usr/bin/containerd-stress",
+            "/usr/lib/cni/*",
+        ),
     }
 )
 """Paths of those packages that are removed again: what tests numpy and astropy, and tools that nobody calls."""
-FLAVOUR_KEPT = MappingProxyType({"batch": ("/usr/lib/python3/dist-packages/astropy/tests/*",)})
-"""Astropy imports its test runner whenever it is imported."""
+FLAVOUR_KEPT = MappingProxyType(
+    {
+        "batch": ("/usr/lib/python3/dist-packages/astropy/tests/*",),
+        "kubernetes": ("/usr/lib/cni/bridge", "/usr/lib/cni/host-local", "/usr/lib/cni/loopback"),
+    }
+)
+"""Astropy imports its test runner whenever it is imported; of the network plug-ins ours are three."""
 
 ACCOUNTS = MappingProxyType({"munge": 901, "mysql": 902})
 """System accounts with the same number in every image; Debian gives ``slurm`` 64030 itself."""

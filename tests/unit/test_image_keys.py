@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from infra.image import recipe
 from infra.image.keys import PLAYBOOKS, Keys, keys, roles_beyond_server
+from infra.toolchain import programs
 from pachon.places import CHECKOUT
 
 
@@ -86,3 +87,18 @@ def test_another_checkout_of_the_same_sources_has_the_same_keys(tmp_path: Path) 
     argv = [sys.executable, "-c", program]
     said = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
     assert said.strip() == str([keys("server"), keys("switch")])
+
+
+def test_a_program_of_one_flavour_leaves_the_images_of_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {flavour: keys(flavour) for flavour in recipe.FLAVOURS}
+    monkeypatch.setattr(recipe, "FLAVOUR_PROGRAMS", {"kubernetes": {"kube": ("kubectl",)}})
+    after = {flavour: keys(flavour) for flavour in recipe.FLAVOURS}
+    assert changed(before["kubernetes"], after["kubernetes"]) == {"tree", "root"}
+    assert [flavour for flavour in recipe.FLAVOURS if before[flavour] != after[flavour]] == ["kubernetes"]
+
+
+def test_another_version_of_a_program_bakes_its_flavour_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, table = keys("kubernetes"), programs.table()
+    newer = {name: replace(program, version="99.0.0") for name, program in table.items()}
+    monkeypatch.setattr(programs, "table", lambda: newer)
+    assert changed(before, keys("kubernetes")) == {"tree", "root"}

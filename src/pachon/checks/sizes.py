@@ -20,6 +20,7 @@ FLAVOURS = {
     "admin": Least(memory_mib=512, system_disk_gib=4),
     "batch": Least(memory_mib=512, system_disk_gib=4),
     "batch_controller": Least(memory_mib=512, system_disk_gib=4),
+    "kubernetes": Least(memory_mib=1024, system_disk_gib=4),
     "server": Least(memory_mib=256, system_disk_gib=2),
     "switch": Least(memory_mib=256, system_disk_gib=2, nics=2),
 }
@@ -32,6 +33,8 @@ GROUPS = {
     "dns": Least(memory_mib=256, system_disk_gib=2, nics=2),
     "gateway": Least(memory_mib=256, system_disk_gib=2, nics=2),
     "kubernetes": Least(memory_mib=512, system_disk_gib=4, nics=2),
+    "kubernetes_controller": Least(memory_mib=1024, system_disk_gib=4, nics=2),
+    "kubernetes_worker": Least(memory_mib=1024, system_disk_gib=4, nics=2),
     "log_host": Least(memory_mib=256, system_disk_gib=4, nics=2),
     "slurm_accounting": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "slurm_compute": Least(memory_mib=512, system_disk_gib=4, nics=2),
