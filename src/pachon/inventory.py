@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from pachon import definition, hostvars, places
+from pachon import hostvars, places
 from pachon.errors import PachonError
 from pachon.model.facility import Facility, Host, HostState, Site
 
@@ -103,6 +103,8 @@ def variables_of(listing: Json, host: str) -> Json:
 
 
 def _answer(arguments: argparse.Namespace) -> Json:
+    from pachon import definition
+
     facility = definition.load(definition.find(os.environ.get("PACHON_FACILITY") or "lab"))
     listing = of_state(facility, places.state(facility.name))
     return listing if arguments.host is None else variables_of(listing, arguments.host)

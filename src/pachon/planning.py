@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from pachon import hostvars, places
-from pachon.checks import check
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
 from pachon.ground import Images, Stands, hardware
@@ -23,7 +22,6 @@ from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.model.manifest import LEFT, STRANGER
 from pachon.model.manifest import Difference as Drift
-from pachon.model.service import Service
 from pachon.model.stamp import digest
 from pachon.plan.document import Action, Difference, EngineRun, Fact, Plan
 from pachon.plan.making import Basis, DeferredRoles, Findings, Made, definition_of, plan_of
@@ -59,9 +57,9 @@ async def make(
     cache: Path,
     look_first: bool,
     progress: Progress,
-    services: Mapping[str, Service] | None = None,
+    notes: Sequence[str] = (),
 ) -> Plan:
-    """What ``up`` would do now; changes nothing but the engine's own working files.
+    """What ``up`` would do now; changes nothing but the engine's own working files. ``notes``: of checks.
 
     Raises:
         PachonError: the engine fails, or images are missing that are needed to know what hosts are made from.
@@ -69,7 +67,7 @@ async def make(
     ground = ground_of(facility)
     flavours = sorted({host.flavour for site in sites for host in site.active_hosts})
     images = await ground.images(flavours, cache=cache, progress=progress)
-    notes = [*ground.lacks, *notes_of(facility, services)]
+    notes = [*ground.lacks, *notes]
     stands = await hardware(facility, state)
     if look_first and (reason := trusting(stands, state)):
         look_first = False
@@ -114,11 +112,6 @@ def basis_of(facility: Facility, code: str, images: Mapping[str, Images]) -> Bas
         },
         roles=hostvars.ROLES,
     )
-
-
-def notes_of(facility: Facility, services: Mapping[str, Service] | None) -> list[str]:
-    """What checks have to say of the facility that does not forbid it."""
-    return [f"{note.address}: {note.message}; {note.cure}" for note in check(facility, services)]
 
 
 async def ask(seen: Seen, *, progress: Progress) -> Seen:

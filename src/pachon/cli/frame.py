@@ -39,6 +39,8 @@ class Call:
     """Name of the facility that was loaded, for messages about its state folder."""
     folder: Path | None = None
     """Of the definition that was loaded."""
+    notes: tuple[str, ...] = ()
+    """What checks have to say of it that forbids nothing."""
 
     @classmethod
     def of(cls, context: typer.Context) -> "Call":
@@ -58,15 +60,18 @@ class Call:
             UsageError: there is no such facility.
         """
         from pachon import places
-        from pachon.definition import find, load
+        from pachon.defined import find, load
 
         folder = find(self.wanted)
-        facility = load(folder)
+        defined = load(folder)
+        facility = defined.facility
         self.loaded, self.folder = facility.name, folder
         existing = _allocated(places.state(facility.name), [site.name for site in facility.sites])
         dealt = {host.name: host.machine for host in facility.hosts if host.pool}
-        moved = any(dealt.get(host) != machine for host, machine in existing.items())
-        return load(folder, existing=existing) if moved else facility
+        if any(dealt.get(host) != machine for host, machine in existing.items()):
+            defined = load(folder, existing=existing)
+        self.notes = defined.notes
+        return defined.facility
 
     def name_of_facility(self) -> str:
         """Name of the facility, also where its definition or its store cannot be read but something of it stands here.

@@ -13,7 +13,6 @@ from pachon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from pachon.model.facility import Facility, Site
-    from pachon.model.service import Service
     from pachon.plan import Plan
 
 LINES_SHOWN = 30
@@ -68,7 +67,7 @@ def plan(
                 cache=places.cache(),
                 look_first=look,
                 progress=progress,
-                services=_services(call),
+                notes=call.notes,
             )
         )
     for path, text in ((out, text_of_file), (graph, drawn)):
@@ -114,13 +113,6 @@ def _sites(call: Call, facility: "Facility", names: list[str]) -> "tuple[Site, .
         if name not in known:
             raise no_such("site", name, list(known), facility=facility.name)
     return tuple(known[name] for name in dict.fromkeys(names)) or tuple(known.values())
-
-
-def _services(call: Call) -> "dict[str, Service] | None":
-    from pachon.definition.catalogue import read
-    from pachon.definition.loading import catalogue_of
-
-    return None if call.folder is None else read(catalogue_of(call.folder)).services
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,18 +8,16 @@ says why in one line.
 
 import asyncio
 import contextlib
-import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, TypeAdapter
 
-from pachon import places
+from pachon import places, program_text
 from pachon.drivers.run_file import Endpoint, RunFile
 from pachon.errors import PachonError, TemporaryError
 from pachon.layers import sight
@@ -96,14 +94,9 @@ def socket_path(state: Path, site: str) -> Path:
     return folder(state) / f"{site}.sock"
 
 
-@lru_cache(maxsize=1)
 def version() -> str:
     """Digest of the program text as it lies here now."""
-    state = hashlib.blake2b(digest_size=16)
-    for path in sorted(path for folder in TEXTS for path in folder.rglob("*.py")):
-        state.update(str(path.relative_to(places.CHECKOUT)).encode() + b"\0")
-        state.update(hashlib.blake2b(path.read_bytes()).digest())
-    return state.hexdigest()
+    return program_text.version(*TEXTS)
 
 
 class Server:
