@@ -204,7 +204,9 @@ async def _up(run: Run) -> UpReport:
         child_plan=await _child(run, sites, plan),
         stands_on=run.ground.kind,
         lacks=tuple(run.ground.lacks),
-        changed=any(changes.values()) or any(number for verb, number in roles.items() if verb != "in order"),
+        changed=any(changes.values())
+        or any(number for verb, number in roles.items() if verb != "in order")
+        or any(site.forgotten for site in sites),
         why="; ".join(site.why for site in sites) or "no host is to exist yet",
         changes=changes,
         controllers=controllers,

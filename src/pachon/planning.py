@@ -14,11 +14,12 @@ from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
 from pachon.ground import Images, Stands, hardware
 from pachon.ground import of as ground_of
+from pachon.layers import policies
 from pachon.layers.hardware import SiteHardware, code_digest
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.layers.leaving import named
 from pachon.layers.role_trees import role_texts
-from pachon.model.facility import Facility, Site
+from pachon.model.facility import Facility, HostName, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.model.manifest import LEFT, STRANGER
 from pachon.model.manifest import Difference as Drift
@@ -167,6 +168,7 @@ def findings(seen: Seen) -> Findings:
     if seen.hosts is not None:
         roles, deferred = _roles(site, seen.hosts, found, new)
         actions += roles
+    actions += [_forgetting(site, name) for name in found.workers]
     return Findings(
         site=site.name,
         actions=tuple(actions),
@@ -281,6 +283,18 @@ def _removal(site: Site, work: RoleWork) -> Action:
         given=work.given,
         differences=_taken(left),
         reason=work.reason if work.verb == "delete" else f"no longer mentioned by the role: {named(left)}",
+    )
+
+
+def _forgetting(site: Site, name: HostName) -> Action:
+    """Slurm forgets a worker that is taken away."""
+    return Action(
+        site=site.name,
+        layer="policies",
+        stack=policies.STAGE,
+        address=policies.node_address(site.name, name),
+        verb="delete",
+        reason="it is to be no worker of the site's Slurm any more",
     )
 
 

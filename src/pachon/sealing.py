@@ -11,6 +11,7 @@ from pathlib import Path
 from pachon.drivers.pulumi import PlannedAction
 from pachon.ground import Images
 from pachon.layers.bounds import Bound
+from pachon.layers.policies import node_address
 from pachon.model.facility import Facility
 from pachon.model.hardware import StackName
 from pachon.plan.bounds import deferred_in, refuse_outside, removals_in, roles_of
@@ -136,4 +137,6 @@ def _held(seen: Seen, plan: Plan) -> Seen:
         for name in seen.look.todo
     }
     _bind([seen], plan)
-    return replace(seen, look=replace(seen.look, orphans=orphans), planned=planned)
+    nodes = {action.address for action in plan.actions if action.layer == "policies"}
+    workers = tuple(name for name in seen.look.workers if node_address(seen.site.name, name) in nodes)
+    return replace(seen, look=replace(seen.look, orphans=orphans, workers=workers), planned=planned)

@@ -17,6 +17,7 @@ from pachon.drivers.ssh import Credentials, Fleet
 from pachon.layers import served
 from pachon.layers.hardware import Observation, Observations, SiteHardware
 from pachon.layers.hosts import Eyes, RoleWork, SiteHosts
+from pachon.layers.policies import leaving_workers
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.progress import Event, Progress
@@ -44,6 +45,8 @@ class Look:
     """Of each stack, what was seen not to be as wanted."""
     orphans: "Sequence[Orphan]"
     pending: Mapping[HostName, Sequence[RoleWork]]
+    workers: tuple[HostName, ...] = ()
+    """Hosts that the site's Slurm is to forget."""
 
     @property
     def todo(self) -> tuple[StackName, ...]:
@@ -82,6 +85,7 @@ async def look(
         moved={name: _moved(hardware, name, seen) for name in STACKS},
         orphans=orphans,
         pending=pending,
+        workers=() if hosts is None else await asyncio.to_thread(leaving_workers, site, hosts.store),
     )
 
 

@@ -13,6 +13,7 @@ from pachon.drivers.pulumi import PlannedAction, StackResult
 from pachon.errors import PachonError
 from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
+from pachon.layers.policies import SitePolicies, node_address
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, Kind, StackName, through_switches
@@ -52,6 +53,8 @@ class SiteRun:
     failures: list[Failed] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
     """Orphans that were removed."""
+    forgotten: set[HostName] = field(default_factory=set)
+    """Workers that Slurm has forgotten."""
     why: str = ""
     """What was done and for what reason, or why nothing had to be."""
 
@@ -64,10 +67,11 @@ class SiteRun:
         todo, pending = found.todo, found.pending
         if self.hosts is not None:
             await asyncio.to_thread(self.hosts.make_secrets)
-        if not todo and not found.orphans and not pending:
+        if not todo and not found.orphans and not pending and not found.workers:
             await self.hardware.settle()
             self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
+            await self._drain(found.workers)
             await self._destroy(found.orphans)
             await self._bring_about(found, planned)
             await self._look_again([each for name in todo for each in found.moved[name]])
@@ -75,6 +79,7 @@ class SiteRun:
             told = [f"{name} ran because {found.reason(name)}" for name in todo]
             told += [f"removed what a killed run had left: {address}" for address in self.destroyed]
             told += self._why_played(pending)
+            told += [f"had Slurm forget {name}" for name in await self._forget(found.workers)]
             self.why = f"site {self.site.name}: " + "; ".join(told)
         for name in STACKS:
             if name not in todo:
@@ -134,6 +139,25 @@ class SiteRun:
             else:
                 self.destroyed.append(address)
                 self.progress(Event("plan", address, "done", "removed"))
+
+    async def _drain(self, workers: Sequence[HostName]) -> None:
+        if self.hosts is not None and workers:
+            await self._policies(self.hosts).drain(workers)
+
+    async def _forget(self, workers: Sequence[HostName]) -> Sequence[HostName]:
+        """Have Slurm forget workers that are gone; one that would not go is still what it was."""
+        failed = {failure.address for failure in self.failures}
+        gone = [name for name in workers if f"{self.site.name}/host/{name}" not in failed]
+        if self.hosts is None or not gone:
+            return ()
+        troubles = await self._policies(self.hosts).forget(gone)
+        self.failures += [Failed(address=t.address, error=t.error, cure=t.cure) for t in troubles]
+        kept = {each.address for each in troubles}
+        self.forgotten |= {name for name in gone if node_address(self.site.name, name) not in kept}
+        return sorted(self.forgotten)
+
+    def _policies(self, hosts: SiteHosts) -> SitePolicies:
+        return SitePolicies(self.site, hosts.state, hosts.store, self.lease, hosts.endpoints, self.progress)
 
     async def _bring_about(self, found: Look, planned: Mapping[StackName, list[PlannedAction]]) -> None:
         """Run the stacks, and meanwhile configure whatever hosts stand."""

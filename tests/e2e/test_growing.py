@@ -54,7 +54,7 @@ def test_one_worker_more_reaches_itself_and_the_name_servers_by_a_play_and_all_o
     assert carried.probed >= {host.name for host in copy.active}
     done = {host["name"]: host["done"] for host in carried.report["hosts"] if host["done"] != "unchanged"}
     assert done == {new.name: "created", **dict.fromkeys(NAME_SERVERS, "updated")}
-    _wait_until(copy, new, ready=True)
+    _wait_until_ready(copy, new)
 
 
 def test_giving_it_up_again_leaves_what_the_definition_says(grown: tuple[Copy, Host, Carried]) -> None:
@@ -66,7 +66,7 @@ def test_giving_it_up_again_leaves_what_the_definition_says(grown: tuple[Copy, H
     assert carried.played == NAME_SERVERS
     plan = copy.rig.ask("plan")
     assert (plan["waves"], plan["envelopes"], list(plan["counts"])) == ([], [], ["none"])
-    _wait_until(copy, new, ready=False)
+    assert new.name not in " ".join(_workers(copy)), "Slurm has forgotten it"
 
 
 def _up(copy: Copy, *words: str) -> Carried:
@@ -86,16 +86,17 @@ def _kept(copy: Copy, table: str, key: str) -> set[tuple[str, str]]:
         return {(str(name), str(at)) for name, at in store.execute(f"select {key}, at from {table}")}
 
 
-def _wait_until(copy: Copy, worker: Host, *, ready: bool) -> None:
-    """Return when the site's Slurm says that the worker is (or is not) ready for work."""
-    hosts = copy.facility.site(SITE).active_hosts
-    controller = next(host.name for host in hosts if "slurm_controller" in host.groups)
+def _wait_until_ready(copy: Copy, worker: Host) -> None:
+    """Return when the site's Slurm says that the worker is ready for work."""
     until = time.monotonic() + WAIT_SECONDS
-    while True:
-        said = [
-            line.strip() for line in copy.rig.ssh(controller, "sinfo --noheader --Node --format='%N %T'").splitlines()
-        ]
-        if (f"{worker.name} idle" in said) is ready:
-            return
+    while f"{worker.name} idle" not in (said := _workers(copy)):
         assert time.monotonic() < until, f"workers are {said}"
         time.sleep(1)
+
+
+def _workers(copy: Copy) -> list[str]:
+    """The site's workers as its Slurm has them, each with its state."""
+    hosts = copy.facility.site(SITE).active_hosts
+    controller = next(host.name for host in hosts if "slurm_controller" in host.groups)
+    said = copy.rig.ssh(controller, "sinfo --noheader --Node --format='%N %T'")
+    return [line.strip() for line in said.splitlines()]

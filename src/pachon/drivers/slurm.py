@@ -4,6 +4,7 @@ A job is known by its *token*, which is part of its name: Slurm's numbers are gi
 killed soon after a submission (recipe of Slurm 22.05), names are not.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +37,10 @@ AWAY = (
 )
 """What Slurm's clients say when it is not the order that is wrong."""
 ACCOUNT_FORMAT = "JobID,JobName%120,State,NodeList,ElapsedRaw"
+
+
+NODE_PAUSES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Before each try to forget nodes."""
 
 
 class JobState(StrEnum):
@@ -170,12 +175,52 @@ class Slurm:
         """Lift the two minutes that Slurm makes a requeued job wait, and a hold that it was requeued with."""
         orders = [["scontrol", "update", f"jobid={task.address}", "StartTime=now"] for task in tasks]
         orders += [["scontrol", "release", task.address] for task in tasks if "held" in task.reason.lower()]
-        await self._turn([{"argv": argv, "user": ROOT, "stdin": ""} for argv in orders])
+        await self._turn([_as_root(*argv) for argv in orders])
 
     async def cancel(self, addresses: Sequence[str]) -> None:
         """End tasks or whole arrays; those that are gone already are passed over."""
         if addresses:
-            await self._turn([{"argv": ["scancel", "--quiet", *addresses], "user": ROOT, "stdin": ""}])
+            await self._turn([_as_root("scancel", "--quiet", *addresses)])
+
+    async def drain(self, nodes: Sequence[str], reason: str) -> None:
+        """Have no job begin on these nodes any more; of those that it does not know nothing is said."""
+        words = ["state=drain", f"reason={reason}"]
+        await self._turn([_as_root("scontrol", "update", f"nodename={name}", *words) for name in nodes])
+
+    async def delete_nodes(self, nodes: Sequence[str]) -> dict[str, str]:
+        """Forget these nodes, which introduced themselves and are gone; their jobs begin anew elsewhere.
+
+        Told is which of them are still known, and why.
+
+        Raises:
+            TemporaryError: host or controller do not answer.
+        """
+        reason = "reason=it was taken away"
+        orders = [
+            order
+            for name in nodes
+            for order in (
+                _as_root("scontrol", "update", f"nodename={name}", "state=down", reason),
+                _as_root("scontrol", "delete", f"nodename={name}"),
+            )
+        ]
+        kept: dict[str, str] = {}
+        for seconds in NODE_PAUSES_SECONDS:  # a job that was just ended there keeps a node for a moment
+            await asyncio.sleep(seconds)
+            *outputs, listing = (await self._turn([*orders, _as_root("sinfo", "-h", "-a", "-N", "-o", "%N")]))[
+                "outputs"
+            ]
+            if listing["status"] != 0:
+                raise TemporaryError(
+                    f"the Slurm controller of {self._site} does not answer: {_last_line(listing['stderr'])}",
+                    cure="see slurmctld on the site's batch controller",
+                )
+            known = set(listing["stdout"].split())
+            said = (_last_line(each["stderr"]) for each in outputs[1::2])
+            kept = {name: why for name, why in zip(nodes, said, strict=True) if name in known}
+            if not kept:
+                break
+        return kept
 
     async def accounts(self, job_ids: Sequence[int]) -> tuple[Accounted, ...] | None:
         """Every run of the tasks of these arrays that accounting holds; None where accounting does not answer."""
@@ -183,7 +228,7 @@ class Slurm:
             return ()
         listed = ",".join(str(number) for number in sorted(set(job_ids)))
         argv = ["sacct", "-X", "-D", "-n", "-P", f"--format={ACCOUNT_FORMAT}", "-j", listed]
-        (done,) = (await self._turn([{"argv": argv, "user": ROOT, "stdin": ""}]))["outputs"]
+        (done,) = (await self._turn([_as_root(*argv)]))["outputs"]
         return read_accounts(done["stdout"]) if done["status"] == 0 else None
 
     async def _turn(self, orders: Sequence[dict[str, Any]], *, prefix: str = "") -> dict[str, Any]:
@@ -200,6 +245,10 @@ class Slurm:
             f"Slurm at {self._site} refused {what}: {_last_line(said)}",
             cure="see the limits and qualities of service of its accounts (sacctmgr show association)",
         )
+
+
+def _as_root(*argv: str) -> dict[str, Any]:
+    return {"argv": list(argv), "user": ROOT, "stdin": ""}
 
 
 def submission(batch: Batch) -> list[str]:

@@ -38,7 +38,7 @@ class Action(Frozen):
     layer: Layer
     """Layer of work that does it."""
     stack: str
-    """Stack of the hardware layer that holds it, ``leftover`` for what a killed run left, ``hosts`` for roles."""
+    """Stack of the hardware layer that holds it (``leftover``: of a killed run); else ``hosts``, ``policies``."""
     address: str
     """Of what it is done to."""
     verb: Verb

@@ -20,6 +20,10 @@ DOORS = {
 """Roles whose change is felt beyond what they configure."""
 
 LOST = {"host": "what is on its system disk is lost", "network": "its hosts lose the segment"}
+LIGHT = {
+    "machine": "only what is recorded of the machine changes",
+    "node": "no job begins there any more, and those that ran there begin anew elsewhere",
+}
 UNKNOWN = "holds nobody knows what"
 """Said of a volume whose host does not answer: it counts as holding data."""
 
@@ -31,8 +35,8 @@ def risk_of(action: Action, ground: Ground, holding: Mapping[str, str]) -> tuple
     if action.layer == "hosts":
         return _of_role(action, ground)
     kind = action.address.split("/")[1] if "/" in action.address else ""
-    if kind == "machine":
-        return "low", "only what is recorded of the machine changes"
+    if kind in LIGHT:
+        return "low", LIGHT[kind]
     if action.verb == "create":
         return "low", "nothing stands there"
     if action.verb in DESTROYING:
