@@ -12,7 +12,7 @@ from pachon.drivers import ansible
 from pachon.layers.following import document_of
 from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.store.drift import Acceptance, accept
-from pachon.store.receipts import intend, receipts_under
+from pachon.store.receipts import intend, receipt, receipts_under
 from tests.fake_plays import FakePlays, FakeProbe, played_site
 
 SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small")
@@ -114,6 +114,21 @@ def test_strangers_of_before_a_play_that_was_killed_go_with_the_next_one(layer: 
     assert [each.drift for each in seen(layer)] == [()], "nothing is expected of what a killed play may have changed"
     assert play(layer) == []
     assert probe.swept == {ADMIN: [STRANGER]}
+    assert seen(layer) == []
+
+
+def test_nothing_is_a_stranger_while_a_role_of_the_host_may_be_about_to_mention_it(
+    layer: SiteHosts, probe: FakeProbe
+) -> None:
+    assert layer.lease is not None
+    people = f"{ONE.name}/host/{ADMIN}/role/people"
+    kept = receipt(layer.store, people)
+    assert kept is not None
+    intend(layer.store, layer.lease, [people], documents={people: kept.document})
+    probe.strangers[ADMIN] = [STRANGER]
+    assert [(work.role, work.drift) for work in seen(layer)] == [("people", ())]
+    assert play(layer) == []
+    assert probe.swept == {ADMIN: [STRANGER]}, "once all were played well it is looked at again"
     assert seen(layer) == []
 
 

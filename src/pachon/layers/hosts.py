@@ -309,14 +309,14 @@ class SiteHosts:
         return troubles if again else [*troubles, *await self._play_left(playing.left_over, lease, lane)]
 
     async def _play_left(self, works: Collection[RoleWork], lease: Lease, lane: int) -> list[Trouble]:
-        """Remove what is not of these roles, just played, and have their handlers take notice."""
+        """Remove what is of no role from the hosts of these, just played, and have handlers take notice."""
         if not works:
             return []
-        await self.look({work.host for work in works})
-        own = {work.address for work in works}
+        names = {work.host for work in works}
+        await self.look(names)
         todo: Pending = {}
-        for name, pending in (await asyncio.to_thread(self.pending, {work.host for work in works})).items():
-            left = [one for one in pending if one.address in own and rest_of([one])]
+        for name, pending in (await asyncio.to_thread(self.pending, names)).items():
+            left = [one for one in pending if one.verb != "delete" and rest_of([one])]
             todo = {**todo, name: left} if left else todo
         todo, troubles = self._inside(todo)
         for each in troubles:

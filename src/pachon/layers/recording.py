@@ -118,7 +118,7 @@ class Told:
             for folder, found in zip(bare.subjects, values[:number], strict=True)
             for name in found.get(ENTRIES, ())
         }
-        self.unmended += [each for each in self.drift if each.aspect == STRANGER and each.name in inside]
+        self.unmended += [each for each in self.drift if each.aspect == STRANGER and each.name in inside - set(others)]
         return made.model_copy(update={"subjects": tuple(subjects)})
 
 

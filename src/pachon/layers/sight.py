@@ -175,8 +175,7 @@ def left_at(
     ``receipts`` are the host's own. Nothing is left over while not all of its roles were ``played`` well: another one
     might be just about to mention it.
     """
-    there = role_trees()
-    if any(role in there and has_host_part(role) and role not in played for role in roles):
+    if not _all_played(roles, played):
         return {}
     found: dict[str, tuple[Subject, ...]] = {}
     for address, receipt in receipts.items():
@@ -191,6 +190,12 @@ def left_at(
             left = (*manifest.left, *host_own)
             found[role] = (*found.get(role, ()), *(each for each in left if each.kind in GOING))
     return {role: each for role, each in found.items() if each}
+
+
+def _all_played(roles: Iterable[str], played: Collection[str]) -> bool:
+    """Whether all roles of a host that leave anything there were played well."""
+    there = role_trees()
+    return all(role in played or role not in there or not has_host_part(role) for role in roles)
 
 
 class Memory:
@@ -251,7 +256,10 @@ def _known_of(
     left = left_at(roles, found, receipts) if found else {}
     kept = [each for manifest in found.values() for each in manifest.subjects] if left else []
     gone = expected_gone(left, kept) if left else []
-    return _Known(versions, [*expected_of(found), *gone] if found else [], frozenset(left))
+    own = expected_of(found) if found else []
+    if not _all_played(roles, found):  # what is of a role that failed, or was killed, would pass for a stranger's
+        own = [each.model_copy(update={"allowed": None}) if each.allowed is not None else each for each in own]
+    return _Known(versions, [*own, *gone], frozenset(left))
 
 
 async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = LOOK, memory: Memory) -> Sight:
