@@ -52,7 +52,7 @@ def _lost(actions: Sequence[Action], ground: Ground) -> dict[str, str]:
 class _Going:
     """What goes: whole hosts, and roles that hosts lose. Its members are as if nothing had gone yet."""
 
-    hosts: Collection[str]
+    hosts: set[str]
     roles: Mapping[str, str]
     """Host by address of the role."""
     ground: Ground
@@ -103,12 +103,13 @@ def _last_copies(going: _Going) -> list[Protection]:
         lost = going.of(placed.group, members)
         if placed.group and members and len(lost) == len(members):
             told.add((placed.site, placed.group))
+            disks = ", nor what it keeps on its disks" if going.hosts & lost.keys() else ""
             found.append(
                 Protection(
                     address=f"{placed.site}/service/{placed.service}",
                     loses="last copy",
                     by=tuple(sorted(lost.values())),
-                    why=f"nothing of {placed.service} would be left at {placed.site}, nor what it keeps on its disks",
+                    why=f"nothing of {placed.service} would be left at {placed.site}{disks}",
                 )
             )
     return [*found, *_last_roles(going, told)]
