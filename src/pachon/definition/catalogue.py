@@ -9,6 +9,7 @@ from pachon import places
 from pachon.checks import services as rules
 from pachon.checks.notes import Note
 from pachon.checks.spelling import did_you_mean
+from pachon.definition import rollouts
 from pachon.definition.documents import read_document, read_text
 from pachon.definition.sources import Typed, shown_path, typed
 from pachon.definition.written_service import WrittenProbe, WrittenService
@@ -134,6 +135,7 @@ def read(folder: Path = CATALOGUE) -> Read:
         sources[path.name] = source
         services[path.name] = _resolved(path.name, source.value, runbook=_headings(path, complaints))
         complaints += _deployment(path, source, source.value)
+        complaints += rollouts.read(path).complaints
         for number in source.value.numbers:
             if (other := numbered.setdefault(number, path.name)) != path.name:
                 wrong = f"the number {number} is already that of {other}"

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pachon import places
 from pachon.definition.campaigns import WrittenCampaign, WrittenPipeline
 from pachon.definition.written import TABLES, WrittenFacility, WrittenSite
+from pachon.definition.written_rollout import WrittenRelease, WrittenRollout
 from pachon.definition.written_service import WrittenService
 from pachon.plan.approval import Approval
 from pachon.plan.document import Plan
@@ -31,6 +32,8 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "facility": WrittenFacility,
     "pipeline": WrittenPipeline,
     "plan": Plan,
+    "release": WrittenRelease,
+    "rollout": WrittenRollout,
     "service": WrittenService,
     "site": WrittenSite,
     **{f"{name.removesuffix('.csv')}-row": row for name, row in TABLES.items()},
