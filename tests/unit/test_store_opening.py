@@ -58,6 +58,9 @@ def test_a_store_of_an_earlier_migration_is_brought_up_to_date_with_what_it_hold
         for line in ("DROP INDEX steps_by_run", "ALTER TABLE runs DROP COLUMN process"):
             connection.exec_driver_sql(line)
         connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN controller")
+        for table in ("rollouts", "rollout_steps", "rollout_words", "releases", "release_proofs", "release_holds"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        connection.exec_driver_sql("DROP TABLE releases_in_force")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
     store.close()
     again = open_store(where)

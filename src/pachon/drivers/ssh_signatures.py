@@ -11,7 +11,7 @@ LONGEST = timedelta(minutes=2)
 """A key on a token may want a finger first."""
 
 
-def sign(path: Path, key: Path) -> Path:
+def sign(path: Path, key: Path, *, namespace: str = NAMESPACE) -> Path:
     """The file with the signature of that key over that file, beside it.
 
     Raises:
@@ -19,7 +19,7 @@ def sign(path: Path, key: Path) -> Path:
     """
     signature = path.with_name(path.name + ".sig")
     signature.unlink(missing_ok=True)
-    program.call(["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), str(path)], timeout=LONGEST)
+    program.call(["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", str(key), str(path)], timeout=LONGEST)
     if not signature.is_file():
         raise PermanentError(
             f"{key} has not signed {path}", cure="give the private key, or its public half with an agent"
@@ -27,7 +27,7 @@ def sign(path: Path, key: Path) -> Path:
     return signature
 
 
-def signer(path: Path, signers: Path) -> str:
+def signer(path: Path, signers: Path, *, namespace: str = NAMESPACE) -> str:
     """Who of the allowed signers signed that file; their keys and names are as in ssh-keygen(1), ALLOWED SIGNERS.
 
     Raises:
@@ -39,7 +39,7 @@ def signer(path: Path, signers: Path) -> str:
     asked = ["ssh-keygen", "-Y", "find-principals", "-s", str(signature), "-f", str(signers)]
     found = program.call(asked, timeout=LONGEST, check=False)
     for name in found.stdout.split():
-        checked = ["ssh-keygen", "-Y", "verify", "-n", NAMESPACE, "-I", name, "-f", str(signers), "-s", str(signature)]
+        checked = ["ssh-keygen", "-Y", "verify", "-n", namespace, "-I", name, "-f", str(signers), "-s", str(signature)]
         if program.call(checked, timeout=LONGEST, stdin=path.read_bytes(), check=False).status == 0:
             return name
     raise RefusedError(

@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Column, DateTime, Index, Integer, MetaData, String,
 
 METADATA = MetaData()
 
-HEAD = "0004"
+HEAD = "0005"
 """The migration that leads to these tables; a test compares the two."""
 
 runs = Table(
@@ -167,4 +167,99 @@ sightings = Table(
     METADATA,
     Column("host", String(80), primary_key=True),
     Column("at", DateTime(timezone=True), nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("service", String(80), nullable=False),
+    Column("version", String(80), nullable=False),
+    Column("from_version", String(80), nullable=False),
+    Column("plan", JSON, nullable=False),
+    Column("by", String(80), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("wanted", String(20), nullable=False),
+    Column("wanted_by", String(255), nullable=False),
+    Column("wanted_why", Text, nullable=False),
+    Column("wanted_at", DateTime(timezone=True), nullable=False),
+    Column("waits", Text, nullable=False),
+    Column("waits_since", DateTime(timezone=True)),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", String(20)),
+    Index("rollouts_by_service", "service", "started_at"),
+)
+
+rollout_steps = Table(
+    "rollout_steps",
+    METADATA,
+    Column("rollout", String(40), primary_key=True),
+    Column("way", String(10), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("place", String(200), nullable=False),
+    Column("verb", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("run_id", String(40), nullable=False),
+    Column("begun_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", String(20)),
+    Column("evidence", JSON, nullable=False),
+)
+
+rollout_words = Table(
+    "rollout_words",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("rollout", String(40), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index("rollout_words_by_rollout", "rollout", "id"),
+)
+
+releases = Table(
+    "releases",
+    METADATA,
+    Column("service", String(80), primary_key=True),
+    Column("version", String(80), primary_key=True),
+    Column("digest", String(80), nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+release_proofs = Table(
+    "release_proofs",
+    METADATA,
+    Column("service", String(80), primary_key=True),
+    Column("digest", String(80), primary_key=True),
+    Column("site", String(80), primary_key=True),
+    Column("rollout", String(40), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+release_holds = Table(
+    "release_holds",
+    METADATA,
+    Column("service", String(80), primary_key=True),
+    Column("version", String(80), primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("rollout", String(40), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("lifted_at", DateTime(timezone=True)),
+    Column("lifted_by", String(255)),
+    Column("lifted_why", Text),
+)
+
+releases_in_force = Table(
+    "releases_in_force",
+    METADATA,
+    Column("service", String(80), primary_key=True),
+    Column("site", String(80), primary_key=True),
+    Column("enclave", String(80), primary_key=True),
+    Column("version", String(80), nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("rollout", String(40), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
 )

@@ -1,0 +1,370 @@
+"""Rollouts carried out over a world in a file: to the end, back by themselves, paused, waiting, and by whose word."""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pachon.errors import LeaseHeldError, RefusedError
+from pachon.model.rollout import BlueGreen, Pace, Place, Rolling, Window
+from pachon.model.rollout_record import RolloutRow
+from pachon.model.service import Change
+from pachon.progress import Event, silent
+from pachon.rollout import words
+from pachon.rollout.beginning import Order, Subject, carry_out
+from pachon.rollout.plan import RolloutPlan
+from pachon.store import releases
+from pachon.store.database import Store, open_store
+from pachon.store.lease import acquire, hold, release
+from pachon.store.rollouts import ask, lease_name, plan_of, rollout_of, rollouts_of, speak, steps_of
+from tests.rollout_world import FiledWorld, ends
+from tests.rollouts import NEW, NOW, OLD, ZONES, place, rules, service
+
+MEMORY = Path("/dev/shm")
+PLACES = (place(), place("base"))
+ORDER = Order(version=NEW.version, sites=(), by="itahue", why="faster searches", command="pachon rollout start search")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where commits do not wait for a disk, if there is such a place."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="t-rollout-", dir=MEMORY) as made:
+        yield Path(made)
+
+
+@dataclass
+class Stage:
+    """A store, a world, and a service in it."""
+
+    store: Store
+    world: FiledWorld
+    subject: Subject
+
+    def start(self, order: Order = ORDER, progress: Callable[[Event], None] = silent) -> RolloutRow:
+        return asyncio.run(carry_out(self.subject, order, self.world, self.store, progress))
+
+    @property
+    def row(self) -> RolloutRow:
+        return rollouts_of(self.store)[0]
+
+
+def stage(store: Store, folder: Path, *, places: tuple[Place, ...] = PLACES, **changes: Any) -> Stage:
+    """The old release serves at these places."""
+    change, signers = changes.pop("change", None), changes.pop("signers", None)
+    subject = Subject(
+        facility="made",
+        zones=ZONES,
+        service=service(change=change),
+        rules=rules(**changes),
+        releases={OLD.version: OLD, NEW.version: NEW},
+        places=places,
+        signers=signers,
+    )
+    return Stage(store, FiledWorld.made(folder / "world.json", places), subject)
+
+
+def test_a_good_release_comes_everywhere_and_its_record_says_who_why_and_on_what_evidence(
+    where: str, tmp_path: Path
+) -> None:
+    it = stage(open_store(where), tmp_path)
+    row = it.start()
+    assert (row.outcome, row.by, row.why, row.from_version) == ("done", "itahue", "faster searches", OLD.version)
+    assert ends(it.world, PLACES) == {NEW.version}
+    known = releases.on_record(it.store, "search")
+    assert known.proven == {(NEW.digest, "archive"), (NEW.digest, "base")}
+    assert {(each.site, each.version) for each in known.in_force} == {("archive", "1.1.0"), ("base", "1.1.0")}
+    assert known.releases == {OLD.version: OLD, NEW.version: NEW}
+    taken = steps_of(it.store, row.id)
+    assert all((step.outcome, step.attempts) == ("done", 1) for step in taken)
+    watch = next(step for step in taken if step.verb == "watch").evidence["watch"]
+    assert watch["watched_seconds"] >= 5 and watch["worst"] == {"errors": 0.0}
+    assert {each["gate"] for each in watch["gates"]} == {"answers", "errors"}
+    with pytest.raises(RefusedError, match="has ended: done"):
+        ask(it.store, row.id, "back", by="x", why="x", at=NOW)
+    it.store.close()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ("start", "ends as soon as it is started"),
+        ("health", "1.1.0 does not come up at archive/service/search/us-dac: answers: archive-1"),
+        ("smoke", "user: the smoke test of archive-1 of 1.1.0 fails: a user finds nothing"),
+        ("query", "errors: 0.5, to be at most 0.01 (in 2 looks one after another)"),
+    ],
+)
+def test_a_bad_release_goes_back_by_itself_and_is_held(bad: str, told: str, folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+    it.world.bad = bad
+    row = it.start()
+    assert (row.outcome, row.wanted, row.wanted_by) == ("rolled back", "back", "pachon")
+    assert told in row.wanted_why
+    assert ends(it.world, PLACES) == {OLD.version}
+    assert not any(each.startswith(("start base", "weigh base")) for each in it.world.asked)
+    shares = [step.evidence["did"] for step in steps_of(it.store, row.id) if step.verb == "weigh"]
+    assert all(share.startswith(("95 % to 1.0.0", "100 % to 1.0.0")) for share in shares)
+    (held,) = releases.on_record(it.store, "search").holds
+    assert (held.version, held.why, held.rollout) == (NEW.version, row.wanted_why, row.id)
+    with pytest.raises(RefusedError, match=r"1\.1\.0 is held since"):
+        it.start()
+
+
+def test_a_version_that_was_held_comes_when_the_hold_is_lifted(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1], strategy=BlueGreen())
+    it.world.bad = "start"
+    assert it.start().outcome == "rolled back"
+    it.world.bad = ""
+    releases.lift(it.store, "search", NEW.version, by="itahue", why="was the sensor's fault", at=NOW)
+    assert it.start().outcome == "done"
+
+
+def test_what_goes_bad_at_the_second_site_goes_back_at_both(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+
+    def worse(world: FiledWorld) -> None:
+        shares = world.read()["places"][PLACES[1].address]["shares"]
+        world.bad = "query" if shares[NEW.version] == 50 else ""
+
+    it.world.each_second = worse
+    assert it.start().outcome == "rolled back"
+    assert ends(it.world, PLACES) == {OLD.version}
+    known = releases.on_record(it.store, "search")
+    assert known.proven == frozenset()  # what is held was proven at the first site, and is so no longer
+    force = known.in_force
+    assert {(each.site, each.version) for each in force} == {("archive", OLD.version), ("base", OLD.version)}
+
+
+def told_while(it: Stage) -> list[str]:
+    """What the rollout says that it waits for, as it comes."""
+    said: list[str] = []
+
+    def listen(event: Event) -> None:
+        if event.message.startswith("waits for "):
+            said.append(event.message.removeprefix("waits for "))
+            assert it.row.waits == said[-1]
+
+    assert it.start(progress=listen).outcome == "done"
+    assert it.row.waits == ""
+    return said
+
+
+@pytest.mark.parametrize("what", ["query", "weigh", "start", "stop", "health", "smoke"])
+def test_what_cannot_be_asked_is_waited_for_by_name_and_then_it_goes_on(what: str, folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1], strategy=BlueGreen())
+    it.world.away = {what: 7}
+    said = told_while(it)
+    assert any(f"{what} cannot be asked just now" in each for each in said)
+    assert ends(it.world, PLACES[:1]) == {NEW.version}
+
+
+def test_time_does_not_count_while_prometheus_is_away_and_too_long_is_too_long(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, pace=Pace(soak_seconds=5, check_seconds=5, mixed_minutes=1))
+    it.world.away = {"query": 10**6}
+    row = it.start()
+    assert row.outcome == "rolled back"
+    assert "two versions stood side by side for longer than 0:01:00; it waited for errors" in row.wanted_why
+    assert releases.on_record(it.store, "search").holds == ()
+    assert ends(it.world, PLACES) == {OLD.version}
+
+
+def test_what_stood_mixed_for_too_long_while_nobody_carried_it_out_goes_back_at_once(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+
+    def fall_over(world: FiledWorld) -> None:
+        if world.read()["places"][PLACES[0].address]["shares"][NEW.version]:
+            raise RuntimeError("the controller is gone")
+
+    it.world.each_second = fall_over
+    with pytest.raises(RuntimeError):
+        it.start()
+    whole = it.world.read()
+    it.world.write({**whole, "now": (it.world.now() + timedelta(hours=3)).isoformat()})
+    it.world.each_second, it.world.asked = None, []
+    row = it.start()
+    assert row.outcome == "rolled back"
+    assert "two versions stood side by side for longer than 2:00:00" in row.wanted_why
+    assert it.world.asked[0] == "weigh archive"
+    assert ends(it.world, PLACES) == {OLD.version}
+
+
+def test_a_site_that_somebody_else_writes_at_is_waited_for(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+    other = acquire(it.store, "archive", facility="made", command="pachon up")
+    left = [3]
+
+    def until_released(world: FiledWorld) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            release(it.store, other, "done")
+
+    it.world.each_second = until_released
+    assert any("archive is being written to by" in each and "pachon up" in each for each in told_while(it))
+
+
+def test_a_window_that_is_shut_is_waited_for_with_the_clocks_of_both_sites(folder: Path) -> None:
+    saturday = Window(days=("sat",), opens="03:01", closes="16:00", clock="site")
+    it = stage(open_store(folder / "store.db"), folder, windows=(saturday,), places=(PLACES[0],))
+    said = told_while(it)
+    assert said[0] == (
+        "a window for archive/service/search/us-dac: the next one opens "
+        "Sat 2026-11-28 09:01 UTC, Sat 03:01 at archive, Sat 06:01 at base"
+    )
+    opened = steps_of(it.store, it.row.id)[0]
+    assert opened.verb == "open" and "open until Sat 2026-11-28 22:00 UTC" in opened.evidence["window"]
+
+
+def test_paused_it_gives_the_site_back_and_goes_on_when_it_may(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+    seen: list[int] = []
+
+    def pause(world: FiledWorld) -> None:
+        moments = len(world.asked)
+        row = it.row
+        if row.wanted == "forward" and not seen and world.read()["places"][PLACES[0].address]["shares"][NEW.version]:
+            ask(it.store, row.id, "paused", by="rayen", why="the network is being worked on", at=world.now())
+            seen.append(moments)
+        elif row.wanted == "paused":
+            seen.append(moments)
+            if row.waits:
+                with hold(it.store, "archive", facility="made", command="up"):
+                    pass
+            if len(seen) > 20:
+                ask(it.store, row.id, "forward", by="rayen", why="it is done", at=world.now())
+
+    it.world.each_second = pause
+    said = told_while(it)
+    assert any("paused by rayen: the network is being worked on" in each for each in said)
+    assert len(set(seen[2:])) == 1  # nothing is asked and nothing done while it is paused
+    assert ends(it.world, PLACES) == {NEW.version}
+
+
+def test_aborted_it_goes_back_from_where_it_is_and_nothing_is_held(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+
+    def abort(world: FiledWorld) -> None:
+        if world.read()["places"][PLACES[1].address]["shares"][NEW.version] and it.row.wanted == "forward":
+            ask(it.store, it.row.id, "back", by="sol", why="users complain", at=world.now())
+
+    it.world.each_second = abort
+    row = it.start()
+    assert (row.outcome, row.wanted_by, row.wanted_why) == ("rolled back", "sol", "users complain")
+    assert ends(it.world, PLACES) == {OLD.version}
+    assert releases.on_record(it.store, "search").holds == ()
+    with pytest.raises(RefusedError, match="has ended"):
+        ask(it.store, row.id, "forward", by="x", why="x", at=NOW)
+
+
+def keys(folder: Path) -> tuple[Path, Path, Path]:
+    """The Observatory's key, a stranger's, and the file that says which is which."""
+    for name in ("observatory", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    signers = folder / words.SIGNERS
+    signers.write_text(f"observatory@summit {(folder / 'observatory.pub').read_text()}")
+    return folder / "observatory", folder / "stranger", signers
+
+
+def test_nothing_begins_before_the_observatorys_signed_yes_and_its_no_turns_it_back(folder: Path) -> None:
+    own, stranger, signers = keys(folder)
+    change = Change(when="any-time", approver="team", notice_hours=None, observatory_veto="LDM-230", basis="ours")
+    it = stage(open_store(folder / "store.db"), folder, change=change, signers=signers)
+    said: list[str] = []
+
+    def say(says: str, key: Path) -> None:
+        made = rollout_of(it.store, it.row.id)
+        assert made is not None
+        seal = RolloutPlan.model_validate(plan_of(it.store, made.id)).seal
+        saying = words.Saying(rollout=made.id, plan=seal, says=says, until=None, why="the sky is clouded")  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as aside:  # whoever speaks is another process
+            word = aside.submit(words.speak, saying, key, now=it.world.now()).result()
+        speak(it.store, made.id, word)
+
+    def talk(world: FiledWorld) -> None:
+        begun = any(each.startswith("start") for each in world.asked)
+        if len(said) == 0:
+            say("yes", stranger)
+            said.append("stranger")
+        elif len(said) == 1:
+            assert not begun
+            say("yes", own)
+            said.append("yes")
+        elif world.read()["places"][PLACES[0].address]["shares"][NEW.version] == 50 and len(said) == 2:
+            say("no", own)
+            said.append("no")
+
+    it.world.each_second = talk
+    row = it.start()
+    assert (row.outcome, row.wanted_by) == ("rolled back", "observatory@summit")
+    assert row.wanted_why == "the Observatory says no: the sky is clouded"
+    assert steps_of(it.store, row.id)[0].evidence["word"] == "yes, signed by observatory@summit: the sky is clouded"
+    assert ends(it.world, PLACES) == {OLD.version}
+    releases.lift(it.store, "search", NEW.version, by="x", why="x", at=NOW)
+    with pytest.raises(RefusedError, match="nobody may give it"):
+        replace(it, subject=replace(it.subject, signers=None)).start()
+
+
+def test_one_rollout_of_a_service_at_a_time(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+    held = hold(it.store, lease_name("search"), facility="made", command="pachon rollout start")
+    with held, pytest.raises(LeaseHeldError, match="rollout/search is being written to"):
+        it.start()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    strategy=st.sampled_from([BlueGreen(), Rolling(at_once=1), Rolling(at_once=2), rules().strategy]),
+    counts=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    bad=st.sampled_from(["", "start", "health", "smoke", "query"]),
+    begins=st.integers(0, 60),
+    lost=st.dictionaries(st.sampled_from(["query", "start", "stop", "weigh", "health"]), st.integers(1, 4)),
+    aborted=st.one_of(st.none(), st.integers(0, 80)),
+)
+def test_random_rollouts_keep_the_order_of_waves_and_end_new_or_old_everywhere(
+    folder: Path,
+    strategy: Any,
+    counts: tuple[int, int],
+    bad: str,
+    begins: int,
+    lost: Any,
+    aborted: Any,
+) -> None:
+    inside = Path(tempfile.mkdtemp(dir=folder))
+    places = (place(instances=counts[0]), place("base", instances=counts[1]))
+    it = stage(
+        open_store(inside / "store.db"),
+        inside,
+        places=places,
+        strategy=strategy,
+        pace=Pace(soak_seconds=2, check_seconds=1),
+    )
+    it.world.away = dict(lost)
+    ticks = [0]
+
+    def beside(world: FiledWorld) -> None:
+        ticks[0] += 1
+        world.bad = bad if ticks[0] > begins else ""
+        if aborted is not None and ticks[0] == aborted and it.row.ended_at is None and it.row.wanted == "forward":
+            ask(it.store, it.row.id, "back", by="sol", why="enough", at=world.now())
+
+    it.world.each_second = beside
+    row = it.start()
+    assert ends(it.world, places) == {NEW.version if row.outcome == "done" else OLD.version}
+    if row.outcome == "done":
+        assert aborted is None or ticks[0] < aborted or row.wanted == "forward"
+    taken = [step for step in steps_of(it.store, row.id) if step.way == "forward"]
+    order = list(dict.fromkeys(step.place for step in taken))
+    assert order == [each.address for each in places][: len(order)]
+    assert [step.number for step in taken] == list(range(1, len(taken) + 1))
+    it.store.close()
