@@ -52,6 +52,7 @@ NOUNS = {
     "blast": Noun("pachon.cli.blast", "Say what is affected if something goes away."),
     "network": Noun("pachon.cli.network", "Say which way packets take, and what stops them."),
     "service": Noun("pachon.cli.service", "The catalogue of services, and their order."),
+    "rollout": Noun("pachon.cli.rollout", "From one release of a service to the next."),
     "campaign": Noun("pachon.cli.campaign", "Carry out campaigns of batch production."),
     "store": Noun("pachon.cli.store", "The record of what runs did: show, back up, restore."),
     "inventory": Noun("pachon.cli.inventory", "Print Ansible's inventory."),
