@@ -108,6 +108,8 @@ class SiteServer:
         self._watch = Watch(every=order.every)
         self._asked = Asked(site=site, addresses={}, roles={})
         self._paused = False
+        self._unread = ""
+        """Why the definition cannot be read, as it was told."""
         self._commands: set[asyncio.Task[None]] = set()
 
     async def run(self, listener: socket.socket) -> None:
@@ -175,8 +177,11 @@ class SiteServer:
             asked = asked_of(self._order.definition().site(self.site))
         except (PachonError, OSError, KeyError) as error:
             why = error.message if isinstance(error, PachonError) else str(error)
-            self._record.tell("trouble", f"the definition cannot be read, the one before is watched: {why}")
+            if why != self._unread:
+                self._record.tell("trouble", f"the definition cannot be read, the one before is watched: {why}")
+            self._unread = why
             return
+        self._unread = ""
         if self._asked.roles and asked != self._asked:
             self._record.tell("definition", f"it is another now, with {len(asked.roles)} hosts here")
         self._asked = asked
