@@ -7,6 +7,7 @@ from typing import Any
 from infra.provider.context import machine_at
 from infra.provider.host import Hosts, stamp_of
 from infra.provider.inputs import HostInputs
+from pachon.layers import hosts as layer_of_hosts
 from pachon.layers.following import Playing
 from pachon.layers.hosts import SiteHosts
 from pachon.store.receipts import prove
@@ -77,6 +78,11 @@ def no_intents() -> None:
     SiteHosts._begin = begin  # type: ignore[method-assign]  # that is the fault
 
 
+def no_intent_of_removals() -> None:
+    """What a role left is removed without an intent, so that a unit which was to take notice is forgotten."""
+    layer_of_hosts.begin = lambda *given: None  # type: ignore[attr-defined]  # that is the fault
+
+
 @dataclass(frozen=True)
 class Broken:
     """A deliberate fault, and a point at which it shows: the product as it is comes through there."""
@@ -88,6 +94,7 @@ class Broken:
 VARIANTS: Mapping[str, Broken] = {
     "adopt-by-tag": Broken(adopt_by_tag, "make/here/host/filed-03/create/set-asset-tag/after-call"),
     "image-anew": Broken(image_anew, "make/here/stack/compute/state/before-write"),
+    "no-intent-of-removals": Broken(no_intent_of_removals, "change/here/host/filed-02/sweep/loaded/before-effect"),
     "no-intents": Broken(no_intents, "make/here/host/filed-03/role/people/task-unit/after-effect"),
     "receipt-before-play": Broken(receipt_before_play, "make/here/host/filed-03/role/people/begin"),
     "tag-cleared-first": Broken(tag_cleared_first, "change/here/host/filed-04/delete/set-asset-tag/after-call"),

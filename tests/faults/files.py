@@ -4,7 +4,6 @@ Everything inside the edges is the real thing: plan, lease, journal, receipts, p
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +17,10 @@ from infra.provider.families import FAMILIES
 from infra.provider.family import SEEN
 from infra.provider.folder import FolderWorld, _read, _write
 from infra.provider.server import difference
-from pachon.drivers.ansible import Ended, Line, PlayBegan, Playbook, Result, Verdict
 from pachon.drivers.pulumi.answers import Change, Exported, Failure, PlannedAction, StackResult, Verb
 from pachon.drivers.pulumi.engine import Engine, Stack
 from pachon.drivers.run_file import RunFile
 from pachon.errors import PachonError
-from pachon.hostvars import ROLES
 from pachon.model.hardware import Kind
 from pachon.progress import Event
 from tests.faults.boundaries import cross
@@ -218,97 +215,6 @@ def _context(run: RunFile, progress: Callable[[Event], None]) -> _Heard:
     context = _Heard(run, FolderWorld(Path(run.folder)))
     context.progress, context.failed = progress, {}
     return context
-
-
-class FilePlays:
-    """Plays roles on hosts of a world of files: a file per role, and a handler that has it loaded."""
-
-    def __init__(self, world: Path, heartbeat: Callable[[], None]) -> None:
-        self._world = world
-        self._heartbeat = heartbeat
-        self.failing: Callable[[str, str], bool] = lambda role, host: False
-
-    async def play(self, book: Playbook, *, run_id: str, on_line: Callable[[Line], None]) -> str:
-        """Play it."""
-        self._heartbeat()
-        lost: set[str] = set()
-        for part in book.parts:
-            on_line(PlayBegan(kind="play", play=part.name))
-            verdicts = {}
-            for host in part.hosts:
-                if host not in lost:
-                    verdicts[host] = await asyncio.to_thread(self._on_host, part.role, host, book, part.name, on_line)
-            lost |= {host for host, verdict in verdicts.items() if verdict.state != "ok"}
-            on_line(Ended(kind="ended", play=part.name, verdicts=verdicts))
-            for host in part.hosts:
-                cross(f"{self._address(host)}/role/{part.role}/ended")
-            if verdicts and all(verdict.state != "ok" for verdict in verdicts.values()):
-                return "no more hosts left"
-        return ""
-
-    @staticmethod
-    def _address(host: str) -> str:
-        return f"here/host/{host}"
-
-    def _on_host(self, role: str, host: str, book: Playbook, play: str, on_line: Callable[[Line], None]) -> Verdict:
-        """A task that writes the role's arguments, a second one, and a handler for both."""
-        where = f"{self._address(host)}/role/{role}"
-        cross(f"{where}/begin")
-        installed = installation(self._world, host)
-        if not installed:
-            return Verdict(state="unreachable", changed=0, task="", message="no SSH answer")
-        if self.failing(role, host):
-            return Verdict(state="failed", changed=0, task=f"{role} : Write", message="told to fail")
-        path = self._world / "plays" / f"{host}.json"
-        variables = book.variables[host]
-        wanted = _digest({key: value for key, value in variables.items() if _is_of(key, role)})
-        changed = 0
-        for task in ("file", "unit"):
-            state = _installed(path, installed)
-            mine = state["roles"].setdefault(role, {})
-            if mine.get(task) != wanted:
-                mine[task] = wanted
-                cross(f"{where}/task-{task}/before-effect")
-                _write(path, state)
-                changed += 1
-                cross(f"{where}/task-{task}/after-effect")
-                line = {"kind": "result", "play": play, "host": host, "task": f"{role} : {task}", "message": ""}
-                on_line(Result.model_validate({**line, "handler": False, "state": "changed"}))
-        if changed or variables.get(f"{role}_settle"):
-            cross(f"{where}/handler/before-effect")
-            state = _installed(path, installed)
-            state["roles"][role]["loaded"] = wanted
-            _write(path, state)
-            cross(f"{where}/handler/after-effect")
-        return Verdict(state="ok", changed=changed, task="", message="")
-
-
-def _is_of(key: str, role: str) -> bool:
-    """Whether a variable is an argument of that role and of none whose name begins with its name."""
-    owners = [each for each in ROLES if key.startswith(f"{each}_")]
-    return bool(owners) and max(owners, key=len) == role and not key.endswith("_settle")
-
-
-def installation(world: Path, host: str) -> str:
-    """Which installation of the host answers: its machine and how often that was written; empty if none does."""
-    for path in sorted((world / "machines").glob("*.json")):
-        found = _read(path) or {}
-        if found["on"] and found["stamp"].partition("@")[0] == f"here/host/{host}":
-            return f"{found['serial']}/{found['images_written']}"
-    return ""
-
-
-def _installed(path: Path, installed: str) -> dict[str, Any]:
-    state = _read(path)
-    return state if state is not None and state["installation"] == installed else _fresh(installed)
-
-
-def _fresh(installed: str) -> dict[str, Any]:
-    return {"installation": installed, "roles": {}}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class FileParcels:

@@ -30,6 +30,8 @@ MAY_STOP = frozenset({"FILED0003", "FILED0004", "FILED0005"})
 """Machines that lose their host in the change: no other one is ever to be switched off."""
 SIZES = {"made": 1 << 30, "changed": 2 << 30}
 ROLES = ("base", "people")
+MORE_ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {"made": {"filed-02": ("log_host",)}, "changed": {}}
+"""What single hosts have besides, by definition: the change takes it away, with all that it left."""
 DATA = "3 entries"
 """What lies in the volume from the making on."""
 
@@ -184,7 +186,11 @@ def _roles(seen: Seen, like: Seen, definition: str) -> list[str]:
         if found.get("installation") != installed:
             wrong.append(f"lost: {name} was never played on {installed}")
             continue
-        for role in ROLES:
+        roles = (*ROLES, *MORE_ROLES[definition].get(name, ()))
+        wrong += [
+            f"orphaned: {name} has {found['roles'][role]} of role {role}" for role in found["roles"].keys() - roles
+        ]
+        for role in roles:
             has, wanted = found["roles"].get(role, {}), like.plays[name]["roles"][role]
             if has != wanted or len(set(has.values())) != 1 or set(has) != {"file", "unit", "loaded"}:
                 wrong.append(f"lost: {name} has {has} of role {role}, not {wanted}")

@@ -34,16 +34,16 @@ from pachon.store import engines, tables
 from pachon.store import lease as leases
 from pachon.store.database import Store, open_store
 from tests.e2e import making
-from tests.fake_plays import FakeProbe
 from tests.faults.boundaries import cross
-from tests.faults.files import FileEngine, FileGround, FileParcels, FilePlays, world_of
+from tests.faults.files import FileEngine, FileGround, FileParcels, world_of
+from tests.faults.plays import LOSING, FilePlays, FileProbe
 
 NAME = "filed"
 GIB = 2**30
 PEOPLE = "people:\n  - {name: ana, title: Ana of the test, uid: 10001}\n"
 HOSTS = tuple(making.host(NAME, number) for number in range(1, 8))
-DESTROYED = frozenset(f"here/host/{HOSTS[number]}" for number in (2, 3, 4))
-"""What the change replaces where it is (its disk is another one), removes, and moves to another machine."""
+DESTROYED = frozenset({*(f"here/host/{HOSTS[number]}" for number in (2, 3, 4)), f"here/role/{LOSING}"})
+"""What the change replaces where it is (its disk is another one), removes and moves to another machine, and a role."""
 SECOND_DISK = "DFILED0003B"
 PLAYED = ("base", "people")
 """Roles that hosts have: a few are as good as all. The change has other arguments for the second."""
@@ -83,7 +83,7 @@ def prepare(top: Path) -> Place:
     place = Place(top / "blank", top / "fixed")
     made, changed = place.definition("made"), place.definition("changed")
     making.small(made, name=NAME, network="198.19.60", containers=5, spare=2, furnished=True)
-    _change_line(made, HOSTS[1], "groups: []", "groups: [admin]")
+    _change_line(made, HOSTS[1], "groups: []", f"groups: [admin, {LOSING}]")
     disks = made / "sites" / "here" / "disks.csv"
     disks.write_text(disks.read_text() + f"{making.serial(NAME, 3)},vdb,{SECOND_DISK},ssd,4\n")
     shutil.copytree(made, changed)
@@ -95,6 +95,7 @@ def prepare(top: Path) -> Place:
     making.alter_host(changed, HOSTS[4], machine=making.serial(NAME, 6))
     _change_line(changed, HOSTS[3], HOSTS[3], HOSTS[6])
     _change_line(changed, HOSTS[6], making.serial(NAME, 4), making.serial(NAME, 7))
+    _change_line(changed, HOSTS[1], f", {LOSING}]", "]")
     _change_line(changed, "landing", "size_gib: 1", "size_gib: 2")
     seed(place, definition.load(made))
     return place
@@ -161,8 +162,8 @@ def furnish(place: Place) -> None:
         (sites, "Engine"): file_engine,
         (ansible, "play"): FilePlays(place.world, heartbeat).play,
         (configuring.Configuring, "_gather"): _at_once,
-        (hostvars, "roles_of"): lambda host: PLAYED,
-        (SiteHosts, "probe"): FakeProbe(),
+        (hostvars, "roles_of"): lambda host: (*PLAYED, *(role for role in host.groups if role == LOSING)),
+        (SiteHosts, "probe"): FileProbe(place.world),
     }
     for (owner, name), value in changes.items():
         setattr(owner, name, value)

@@ -20,5 +20,5 @@ def test_killed_at_any_boundary_of_a_making_the_next_run_finishes_and_leaves_not
 
 def test_deliberate_faults_such_as_a_receipt_before_its_effect_are_found_by_the_oracle() -> None:
     outcomes = killed("--itself")
-    assert len(outcomes) == 5
+    assert len(outcomes) == 6
     assert [name for name, wrong in outcomes.items() if not wrong] == []
