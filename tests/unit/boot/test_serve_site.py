@@ -125,8 +125,7 @@ def record(site: Site, name: str, *more: Subject) -> None:
 def leave(site: Site, name: str) -> None:
     """Have the role leave its file over."""
     address = f"base/host/{name}/role/base"
-    receipt = receipts_at(site.store, [address])[address]
-    manifest = Manifest.model_validate(receipt.document[MANIFEST])
+    manifest = Manifest.model_validate(receipts_at(site.store, [address])[address].document[MANIFEST])
     over = Manifest(left=manifest.subjects, recorded=True)
     put_receipt(site.store, address, run_id="r2", inputs_digest="d2", document={MANIFEST: over.model_dump(mode="json")})
 
@@ -231,7 +230,8 @@ def test_drift_is_told_as_it_begins_and_ends_and_is_known_with_its_age(bench: "B
             began = await site.until("drift-began")
             assert began.address == f"base/host/{one}/file:{site.files[one]}"
             assert "role base: Configure" in began.message
-            assert (server := await served.find(site.bench.state, "base")) is not None
+            server = await served.find(site.bench.state, "base")
+            assert server is not None
             known = await server.known()
             assert known.at is not None
             assert names(known.sight) == [(one, "content")]
