@@ -16,8 +16,9 @@ GATHER_SECONDS = 1.0
 """So long is waited for a further host to stand, before those that do are played."""
 PATIENCE_SECONDS = 120.0
 """So long, while most hosts are still to come: deploys want the processor, and few plays cost less than many."""
-LANES = 3
-"""Plays at a site at the same time: who comes late need not wait until the many are through."""
+LANES = 5
+"""Plays at a site at the same time: who comes late need not wait until the many are through. With three, one late host
+and those with volumes had the emulated machine, for which all wait at the end, stand idle for minutes."""
 
 
 @dataclass

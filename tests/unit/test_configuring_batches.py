@@ -67,6 +67,30 @@ def test_hosts_that_stand_together_are_played_together_in_the_order_of_the_defin
     assert done.expected == {"stor"}
 
 
+def test_hosts_that_come_late_wait_for_no_play_that_is_under_way() -> None:
+    async def go() -> None:
+        layer, free = FakeLayer(), asyncio.Event()
+
+        async def play(names: Sequence[str], *, lane: int) -> list[Trouble]:
+            layer.batches.append(list(names))
+            await free.wait()
+            return []
+
+        setattr(layer, "play", play)  # noqa: B010  # mypy knows better
+        queue = Configuring(cast(SiteHosts, layer), set(NAMES))
+        running = asyncio.create_task(queue.run())
+        for number, name in enumerate(NAMES, start=1):
+            queue.listen(made(name))
+            while len(layer.batches) < number:  # noqa: ASYNC110 - the fake has nothing to tell by
+                await asyncio.sleep(0.01)
+        assert layer.batches == [[name] for name in NAMES]
+        free.set()
+        queue.close()
+        await running
+
+    asyncio.run(asyncio.wait_for(go(), 30))
+
+
 def test_a_host_that_waits_for_its_volumes_is_not_played_when_it_stands() -> None:
     layer = FakeLayer()
     done = carried_out(layer, [[made("stor"), made("sw")]], withheld=frozenset({"stor"}))
