@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pachon.errors import PermanentError, TemporaryError
+from pachon.errors import PermanentError, RefusedError, TemporaryError
 from pachon.model.rollout import Place, Release
 from pachon.rollout.world import Finding
 from tests.rollouts import NEW, NOW, OLD
@@ -30,7 +30,7 @@ class FiledWorld:
 
     file: Path
     bad: str = ""
-    """``start``, ``health``, ``smoke``, ``query`` or nothing."""
+    """``start``, ``refused``, ``health``, ``smoke``, ``query`` or nothing."""
     cross: Crossing = nobody
     away: dict[str, int] = field(default_factory=dict)
     """Calls that cannot be made just now, and for how many more times."""
@@ -88,6 +88,8 @@ class FiledWorld:
         self._ask("start", place)
         if self.bad == "start" and release.version == NEW.version:
             raise PermanentError(f"{release.version} ends as soon as it is started", cure="mend it")
+        if self.bad == "refused" and release.version == NEW.version:
+            raise RefusedError(f"{release.version} has no place at the front door", cure="give it one")
         for name in instances:
             self._change("start", place, _adding(release.version, name))
 

@@ -88,6 +88,8 @@ def test_a_rollout_is_planned_carried_out_and_told_of(facility: Path, capsys: py
         ("base", NEW.version),
     }
     assert "is at 1.1.0 already" in asked(capsys, "start", SERVICE, NEW.version, "--why", "again", status=2)["error"]
+    told = asked(capsys, "say", SERVICE, "no", "--key", "none", "--why", "clouds", status=5)
+    assert "nothing says that the Observatory has a word" in told["error"]
     for word in ("pause", "resume", "abort"):
         assert "has ended: done" in asked(capsys, word, SERVICE, "--why", "late", status=5)["error"]
 

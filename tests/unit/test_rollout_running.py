@@ -101,6 +101,7 @@ def test_a_good_release_comes_everywhere_and_its_record_says_who_why_and_on_what
     ("bad", "told"),
     [
         ("start", "ends as soon as it is started"),
+        ("refused", "has no place at the front door"),
         ("health", "1.1.0 does not come up at archive/service/search/us-dac: answers: archive-1"),
         ("smoke", "user: the smoke test of archive-1 of 1.1.0 fails: a user finds nothing"),
         ("query", "errors: 0.5, to be at most 0.01 (in 2 looks one after another)"),
@@ -224,6 +225,21 @@ def test_a_window_that_is_shut_is_waited_for_with_the_clocks_of_both_sites(folde
     )
     opened = steps_of(it.store, it.row.id)[0]
     assert opened.verb == "open" and "open until Sat 2026-11-28 22:00 UTC" in opened.evidence["window"]
+
+
+def test_on_the_way_back_whatever_fails_is_tried_again_until_it_is_done(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1])
+    it.world.bad = "query"
+
+    def lose(world: FiledWorld) -> None:
+        if it.row.wanted == "forward":
+            world.away = {"weigh": 3, "stop": 3}
+
+    it.world.each_second = lose
+    said: list[str] = []
+    assert it.start(progress=lambda event: said.append(event.message)).outcome == "rolled back"
+    assert any("waits for archive/service/search/us-dac: weigh cannot be asked" in each for each in said)
+    assert ends(it.world, PLACES[:1]) == {OLD.version}
 
 
 def test_paused_it_gives_the_site_back_and_goes_on_when_it_may(folder: Path) -> None:

@@ -162,9 +162,14 @@ def say(
     now = datetime.now(UTC)
     with _store(Call.of(ctx).name_of_facility()) as store:
         row = find(store, which)
-        seal = RolloutPlan.model_validate(plan_of(store, row.id)).seal
+        made = RolloutPlan.model_validate(plan_of(store, row.id))
+        if not made.needs_word:
+            raise RefusedError(
+                f"nothing says that the Observatory has a word on {row.service}",
+                cure=f"if it has, write observatory_veto under change in the entry of {row.service}",
+            )
         ends = moment(until, now) if until else None
-        saying = words.Saying(rollout=row.id, plan=seal, says=word, until=ends, why=why)
+        saying = words.Saying(rollout=row.id, plan=made.seal, says=word, until=ends, why=why)
         speak(store, row.id, words.speak(saying, key, now=now))
     return Answer(value=saying, text=[f"{word} to rollout {row.id} of {row.service} {row.version}: {why}"])
 

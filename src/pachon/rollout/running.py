@@ -188,16 +188,18 @@ class Running:
         while True:
             try:
                 self.leases.have(place.site)
-                await self._heeding(effect)
-                return
             except (LeaseHeldError, TemporaryError) as error:
                 self._wait_for(f"{place.address}: {error.message}")
-            except RefusedError:
-                raise
-            except PachonError as error:
-                if self._way == "forward":
-                    raise _TrippedError(f"{place.address}: {error.message}") from error
-                self._wait_for(f"{place.address}, on the way back: {error.message}")
+            else:
+                try:
+                    await self._heeding(effect)
+                    return
+                except TemporaryError as error:
+                    self._wait_for(f"{place.address}: {error.message}")
+                except PachonError as error:
+                    if self._way == "forward":
+                        raise _TrippedError(f"{place.address}: {error.message}") from error
+                    self._wait_for(f"{place.address}, on the way back: {error.message}")
             await self._rest(delay)
             delay = min(2 * delay, TRIES_AGAIN_AT_MOST_SECONDS)
 

@@ -27,7 +27,7 @@ class RunSummary(Frozen):
     """Among all runs of the store; the newest is 1."""
     facility: str
     site: str
-    """What it held the lease of: a site, or ``campaign/<name>``."""
+    """What it held the lease of: a site, ``campaign/<name>`` or ``rollout/<service>``."""
     command: str
     user: str
     controller: str
