@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from infra.toolchain import programs
@@ -20,7 +21,7 @@ from pachon.errors import PachonError
 from pachon.events import Recorder
 from pachon.ground import Ground, Images
 from pachon.ground import of as ground_of
-from pachon.handover import Handed, Handover, host_of, parcel_of_program
+from pachon.handover import Handed, Handover, host_of, once, parcel_of_program
 from pachon.layers.hardware import code_digest
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Site
@@ -192,8 +193,10 @@ async def _up(run: Run) -> UpReport:
     await _boot_services(run)
     sites = [run.at(site) for site in order.sites if site.active_hosts or _stands(run.store, site)]
     plan, seen = await _planned(run, sites)
-    await asyncio.gather(*(site.carry_out(each.look, each.planned) for site, each in zip(sites, seen, strict=True)))
-    controllers = await _hand_over(run, sites)
+    handovers = _handovers(run, sites)
+    own = [handovers.get(site.site.name) for site in sites]
+    await asyncio.gather(*(_carry_out(*each) for each in zip(sites, seen, own, strict=True)))
+    handed = await asyncio.gather(*(_hand_over(*each) for each in zip(sites, own, strict=True)))
     changes = _count(result for site in sites for result in site.results.values())
     if removed := sum(len(site.destroyed) for site in sites):
         changes["delete"] = changes.get("delete", 0) + removed
@@ -209,7 +212,7 @@ async def _up(run: Run) -> UpReport:
         or any(site.forgotten for site in sites),
         why="; ".join(site.why for site in sites) or "no host is to exist yet",
         changes=changes,
-        controllers=controllers,
+        controllers=tuple(each for each in handed if each is not None),
         roles=roles,
         hosts=tuple(result for site in sites for result in _host_results(site)),
         failures=tuple(failure for site in sites for failure in site.failures),
@@ -264,19 +267,18 @@ async def _child(run: Run, sites: Sequence[SiteRun], plan: Plan) -> str:
     return str(keep(sealed(child.model_copy(update={"child_of": plan.seal})), run.order.state))
 
 
-async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
-    """Bring the controllers inside the sites up to date; what fails there is a failure of that site."""
+def _handovers(run: Run, sites: Sequence[SiteRun]) -> dict[str, Handover]:
+    """By site, what brings the controller inside it up to date."""
     order = run.order
     sites = [site for site in sites if host_of(site.site) is not None]
     if not sites or run.ground.kind == "twin" or places.hardware() or order.definition is None:
-        return ()
-    program = await asyncio.to_thread(parcel_of_program, order.cache)
-
-    async def one(site: SiteRun, definition: Path) -> Handed | None:
-        handover = Handover(
+        return {}
+    program = once(partial(parcel_of_program, order.cache))
+    return {
+        site.site.name: Handover(
             facility=order.facility,
             site=site.site,
-            definition=definition,
+            definition=order.definition,
             state=order.state,
             cache=order.cache,
             store=run.store,
@@ -286,15 +288,29 @@ async def _hand_over(run: Run, sites: Sequence[SiteRun]) -> tuple[Handed, ...]:
             run_id=site.lease.run_id,
             progress=run.recorder,
         )
-        changed = any(verb != "none" for result in site.results.values() for verb in result.changes)
-        try:
-            return await handover.carry_out(changed=changed or bool(site.hosts is not None and site.hosts.played))
-        except PachonError as error:
-            site.failures.append(Failed(address=handover.address, error=error.message, cure=error.cure))
-            return None
+        for site in sites
+    }
 
-    handed = await asyncio.gather(*(one(site, order.definition) for site in sites))
-    return tuple(each for each in handed if each is not None)
+
+async def _carry_out(site: SiteRun, seen: Seen, handover: Handover | None) -> None:
+    """Carry a site out; what its controller needs of this program is sent meanwhile."""
+    work = site.carry_out(seen.look, seen.planned)
+    if handover is None or site.hosts is None:
+        await work
+    else:
+        await handover.beside(work, configured=site.hosts.has_played)
+
+
+async def _hand_over(site: SiteRun, handover: Handover | None) -> Handed | None:
+    """Bring a site's controller up to date; what fails is a failure of that site."""
+    if handover is None:
+        return None
+    changed = any(verb != "none" for result in site.results.values() for verb in result.changes)
+    try:
+        return await handover.carry_out(changed=changed or bool(site.hosts is not None and site.hosts.played))
+    except PachonError as error:
+        site.failures.append(Failed(address=handover.address, error=error.message, cure=error.cure))
+        return None
 
 
 def _stands(store: Store, site: Site) -> bool:

@@ -5,8 +5,9 @@ another is public: certificates of its authorities, never their keys.
 """
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pachon.drivers import parcel
 from pachon.errors import PachonError
 from pachon.ground import Images
 from pachon.model.base import Frozen
-from pachon.model.facility import Facility, Host, Site
+from pachon.model.facility import Facility, Host, HostName, Site
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress
 from pachon.store.copies import copy_to_file
@@ -28,6 +29,8 @@ HOME = "/opt/pachon/program"
 KEPT = "/srv/pachon"
 COMMAND = "/usr/local/bin/pachon"
 STORE = "store.db"
+PAUSE_SECONDS = 0.5
+"""Between two looks whether the controller's host is configured."""
 PUBLIC = ("*.pub", "*.crt", "*.json", "*.pem")
 """What a site keeps of the authorities of another."""
 COPIED = ("keys/*", "known_hosts*", "pki/*", "facility.json", "campaigns/**/*")
@@ -37,6 +40,10 @@ export PACHON_HARDWARE=racks PACHON_STATE={kept}/state PACHON_CACHE={kept}/cache
 export PACHON_FACILITY="${{PACHON_FACILITY:-{kept}/facilities/{facility}}}"
 exec {home}/.venv/bin/pachon "$@"
 """
+
+
+Program = Callable[[], Awaitable[tuple[str, Path]]]
+"""Comes to the name and the file of a parcel."""
 
 
 class Handed(Frozen):
@@ -61,8 +68,8 @@ class Handover:
     images: Mapping[str, Images]
     pulumi: Path
     """The engine, in a folder that bears its version."""
-    program: tuple[str, Path]
-    """Name and file of the parcel with this program (``parcel_of_program``)."""
+    program: Program
+    """The parcel with this program (``parcel_of_program``)."""
     run_id: str
     progress: Progress
 
@@ -85,7 +92,7 @@ class Handover:
         host = self.host
         if host is None:
             return None
-        name, program = self.program
+        name, program = await self.program()
         inputs = digest([name, sorted(file.digest for file in self._files()), _text_of(self.definition), host.machine])
         kept = receipt(self.store, self.address)
         if kept is not None and kept.inputs_digest == inputs and not changed:
@@ -101,14 +108,49 @@ class Handover:
         self.progress(Event(STAGE, self.site.name, "done", f"'pachon --site {self.site.name} …' runs on {host.name}"))
         return Handed(site=self.site.name, host=host.name, done="created" if kept is None else "updated")
 
-    async def _send(self, host: str, name: str, program: Path) -> None:
+    async def beside(self, work: Awaitable[None], *, configured: Callable[[HostName], bool]) -> None:
+        """Do the work; meanwhile send what does not depend on it, once the controller's host is configured.
+
+        What fails in that is done again, and told of, by ``carry_out``.
+        """
+        begun = asyncio.Event()
+
+        async def ahead() -> None:
+            while True:
+                await asyncio.sleep(PAUSE_SECONDS)
+                if (host := self.host) is not None and configured(host.name):
+                    break
+            begun.set()
+            with contextlib.suppress(PachonError, OSError):
+                await self._send_program(host.name, *await self.program())
+
+        task = asyncio.create_task(ahead())
+        try:
+            await work
+            if begun.is_set():
+                await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _send_program(self, host: str, name: str, program: Path) -> None:
+        """The program and what it needs of the cache: most of all that is sent, and the same from run to run."""
         config = self.state / "ssh_config"
-        there = await parcel.ask(f"cat {HOME}/parcel 2>/dev/null || true", ssh_config=config, host=host)
-        if there.strip() != name:
+        cached = [(path, f"{KEPT}/cache/{place}", mode) for path, place, mode in self._cached()]
+        sizes = "stat -c '%s %n' " + " ".join(place for _, place, _ in cached)
+        words = f"cat {HOME}/parcel 2>/dev/null; echo; {sizes} 2>/dev/null || true"
+        there = (await parcel.ask(words, ssh_config=config, host=host)).splitlines()
+        if there[:1] != [name]:
             self.progress(Event(STAGE, self.site.name, "moving", f"sends this program to {host}"))
             await parcel.lay_down(program, HOME, ssh_config=config, host=host)
-        for path, place, mode in self._cached():
-            await parcel.add_file(path, f"{KEPT}/cache/{place}", ssh_config=config, host=host, mode=mode)
+            await parcel.ask(f"printf %s {name} > {HOME}/parcel", ssh_config=config, host=host)
+        for path, place, mode in cached:
+            if f"{path.stat().st_size} {place}" not in there:
+                await parcel.add_file(path, place, ssh_config=config, host=host, mode=mode)
+
+    async def _send(self, host: str, name: str, program: Path) -> None:
+        config = self.state / "ssh_config"
+        await self._send_program(host, name, program)
         with tempfile.TemporaryDirectory(prefix="pachon-") as scratch:
             whole = await asyncio.to_thread(self._pack_state, Path(scratch))
             await parcel.lay_down(whole, f"{KEPT}/state", ssh_config=config, host=host, mode="0700")
@@ -123,7 +165,6 @@ mkdir -p {KEPT}/cache/images/stages
 printf %s '{wrapper.replace("'", "'" + chr(92) + "''")}' > {COMMAND}.new
 chmod 0755 {COMMAND}.new
 mv {COMMAND}.new {COMMAND}
-printf %s {name} > {HOME}/parcel
 {COMMAND} check >/dev/null
 """
         await parcel.ask(words, ssh_config=config, host=host)
@@ -193,6 +234,18 @@ def _packed(contents: Mapping[str, Path], path: Path) -> Path:
 def parcel_of_program(cache: Path) -> tuple[str, Path]:
     """Name and file of what every site's controller runs."""
     return parcel.of_program(cache, home=HOME)
+
+
+def once(make: Callable[[], tuple[str, Path]]) -> Program:
+    """A parcel that is made when it is first wanted, in a thread: it takes long where it is not in the cache."""
+    made: list[asyncio.Task[tuple[str, Path]]] = []
+
+    async def parcel_made() -> tuple[str, Path]:
+        if not made:
+            made.append(asyncio.create_task(asyncio.to_thread(make)))
+        return await asyncio.shield(made[0])
+
+    return parcel_made
 
 
 def _files_of(folder: Path) -> Iterable[tuple[str, Path]]:

@@ -46,6 +46,8 @@ DESTROYED = frozenset({*(f"here/host/{HOSTS[number]}" for number in (2, 3, 4)), 
 """What the change replaces where it is (its disk is another one), removes and moves to another machine, and a role."""
 SECOND_DISK = "DFILED0003B"
 PLAYED = ("base", "people")
+NEVER_SECONDS = 1e9
+"""What is sent to a controller ahead of time would be there or not by chance."""
 """Roles that hosts have: a few are as good as all. The change has other arguments for the second."""
 
 
@@ -157,6 +159,7 @@ def furnish(place: Place) -> None:
         (planning, "hardware"): _stands,
         (apply, "parcel_of_program"): lambda cache: ("program-1", place.fixed / "server-root"),
         (handover, "parcel"): FileParcels(place.world),
+        (handover, "PAUSE_SECONDS"): NEVER_SECONDS,
         (launch, "ensure"): boot,
         (programs, "find"): lambda name: Path("/usr/bin/true"),
         (sites, "Engine"): file_engine,
