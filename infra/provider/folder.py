@@ -33,6 +33,8 @@ def seed_machine(folder: Path, serial: str, *, management_address: str, macs: li
             "asset_tag": "",
             "tls_sha256": serial.encode().hex().rjust(64, "0")[:64],
             "stamp": "",
+            "addresses": {},
+            "revoked": False,
             "deploy": None,
             "images_written": 0,
         },
@@ -84,7 +86,8 @@ class FolderWorld:
         if known is not None and known.generation == host["generation"] and known.state != "failed":
             return known
         deploy = {"state": "waiting", "generation": host["generation"], "address": host["address"], "booted_at": 0}
-        self._change(machine.serial, deploy={**deploy, "host": host["host"]})
+        deploy |= {"host": host["host"], "nics": host["nics"]}
+        self._change(machine.serial, deploy=deploy)
         return DeploySeen(state="waiting", generation=host["generation"])
 
     async def boot_deploy(self, machine: MachineAt) -> None:  # noqa: D102
@@ -105,7 +108,7 @@ class FolderWorld:
             raise PermanentError(f"machine {machine.serial}: its order was withdrawn", cure="run again")
 
     async def revoke(self, machine: MachineAt) -> None:  # noqa: D102
-        self._change(machine.serial, deploy=None)
+        self._change(machine.serial, deploy=None, revoked=True)
 
     async def stamp_on_disk(self, host: HostAt, *, within_seconds: float) -> Answering:  # noqa: D102
         named = _read(self._folder / "addresses" / f"{host.management_address}.json")
@@ -114,6 +117,8 @@ class FolderWorld:
             found = self._machine(named["serial"])
             booted_at = (found["deploy"] or {}).get("booted_at", 0) + self._latency.get("deploy", 0.0)
             up = time.time() >= booted_at + self._latency.get("boot", 0.0)
+            if found["revoked"]:
+                return Answering(None, "its key was revoked")
             if found["on"] and found["stamp"] and up:
                 return Answering(parse_stamp(found["stamp"]))
             if time.monotonic() > deadline:
@@ -124,7 +129,7 @@ class FolderWorld:
     async def run_program(self, host: HostAt, program: ProgramName, call: Document) -> Document:  # noqa: D102
         await self._pause("program")
         path = self._folder / "hosts" / f"{host.name}.json"
-        state = _read(path) or {"fencing_token": 0, "segments": {}, "volumes": {}, "addresses": []}
+        state = _read(path) or {"fencing_token": 0, "segments": {}, "volumes": {}}
         if call.get("verb") not in ("holds", "read"):
             if call["fencing_token"] < state["fencing_token"]:
                 raise PermanentError(f"{host.name} was written to by a later run", cure="leave it to that run")
@@ -135,7 +140,8 @@ class FolderWorld:
             case "volumes":
                 answer = _volumes(state, call)
             case _:
-                state["addresses"] = call.get("nics", [])
+                named = _read(self._folder / "addresses" / f"{host.management_address}.json") or {}
+                self._change(named["serial"], addresses=_addresses(call["nics"]))
                 answer = {}
         _write(path, state)
         return answer
@@ -160,6 +166,7 @@ class FolderWorld:
         ):
             deploy["state"] = "done"
             found["stamp"] = f"{deploy['address']}@{deploy['generation']}"
+            found["addresses"], found["revoked"] = _addresses(deploy["nics"]), False
             self._fresh_host(deploy["host"])
             _write(path, found)
         return found
@@ -176,6 +183,11 @@ class FolderWorld:
 
     def _change(self, serial: str, **change: Any) -> None:
         _write(self._folder / "machines" / f"{serial}.json", {**self._machine(serial), **change})
+
+
+def _addresses(nics: list[Document]) -> Document:
+    """What each NIC has."""
+    return {nic["name"]: {key: value for key, value in nic.items() if value is not None} for nic in nics}
 
 
 def _segments(state: Document, call: Document) -> Document:

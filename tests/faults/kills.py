@@ -87,13 +87,14 @@ class Kills:
         path.write_text(path.read_text().replace('"data": ""', f'"data": "{oracle.DATA}"'))
         planned = self._after(made, "planned", lambda place: scenes.seal(place, "changed"))
         changed = self._after(made, "changed", lambda place: scenes.up(scenes.CHANGE.order(place)))
-        self.places = {"blank": blank, "made": made, "planned": planned, "changed": changed}
+        fewer = self._after(blank, "fewer", lambda place: scenes.up(scenes.order(place, "fewer")))
+        self.places = {"blank": blank, "made": made, "planned": planned, "changed": changed, "fewer": fewer}
         gc.collect()
         gc.freeze()
         gc.disable()  # children live for a second
-        self.like = {name: oracle.read(self.places[name].top) for name in ("made", "changed")}
+        self.like = {name: oracle.read(self.places[name].top) for name in ("made", "changed", "fewer")}
         for name, seen in self.like.items():
-            if wrong := oracle.judge(seen, seen, name):
+            if wrong := oracle.judge(seen, seen, "", name):
                 raise AssertionError(f"a run that nobody killed leaves {name} wrong: {wrong}")
 
     def _after(self, before: Place, name: str, work: Callable[[Place], Any]) -> Place:
@@ -143,10 +144,11 @@ class Kills:
             scenes.up(scene.order(place))
 
         def finished() -> None:
-            report = scenes.up(scene.order(place))
+            boundaries.begin(boundaries.Boundaries(scene.name))  # none is a target; what is switched off is noted
+            report = scenes.up(scene.order_after(place))
             kept = {"first": report["failures"], "changed": False}
             if again:
-                second = scenes.up(scenes.order(place, scene.definition))
+                second = scenes.up(scenes.order(place, scene.ends))
                 kept = {"first": report["failures"] + second["failures"], "changed": second["changed"]}
             (place.top / "report.json").write_text(json.dumps(kept))
 
@@ -162,7 +164,7 @@ class Kills:
         yield from (f"the next run fails: {each['address']}: {each['error']}" for each in report["first"])
         if report["changed"]:
             yield "the run after that changed something again"
-        yield from oracle.judge(oracle.read(place.top), self.like[scene.definition], scene.definition)
+        yield from oracle.judge(oracle.read(place.top), self.like[scene.ends], scene.name, scene.ends)
 
     def _child(self, place: Place, work: Callable[[], None]) -> tuple[int, str]:
         def faulty() -> None:

@@ -5,7 +5,7 @@ It shares no code with Pachon, and no type: it reads what machines, hosts, the b
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,32 @@ CARRIES: Mapping[str, Mapping[str, str]] = {
         "FILED0006": "filed-05",
         "FILED0007": "filed-07",
     },
+    "fewer": {"FILED0001": "filed-01", "FILED0002": "filed-02", "FILED0003": "filed-03", "FILED0006": "filed-05"},
 }
 """Which machine is to carry which host in the end, by definition."""
 IMAGED: Mapping[str, Mapping[str, int]] = {
     "made": {f"FILED000{number}": 1 for number in range(1, 6)},
     "changed": {**{f"FILED000{number}": 1 for number in range(1, 8)}, "FILED0003": 2},
+    "fewer": dict.fromkeys(("FILED0001", "FILED0002", "FILED0003", "FILED0006"), 1),
 }
-"""How often a disk was written by then."""
-MAY_STOP = frozenset({"FILED0003", "FILED0004", "FILED0005"})
-"""Machines that lose their host in the change: no other one is ever to be switched off."""
-SIZES = {"made": 1 << 30, "changed": 2 << 30}
+"""How often a disk was written by then, where the next run has the same definition."""
+OTHERWISE = frozenset({"undo", "drop"})
+"""Scenes in which it has another one: a disk may be written once more each time that its host was taken off it."""
+MAY_STOP = {
+    "undo": frozenset(f"FILED000{number}" for number in range(3, 8)),
+    "drop": frozenset({"FILED0004", "FILED0005"}),
+}
+MAY_STOP_ELSE = frozenset({"FILED0003", "FILED0004", "FILED0005"})
+"""Machines that lose their host, by scene: no other one is ever to be switched off."""
+FREE = frozenset({"enrolled", "inspected", "available"})
+"""States of machines that carry nothing."""
+SIZES = {"made": 1 << 30, "changed": 2 << 30, "fewer": 1 << 30}
 ROLES = ("base", "people")
-MORE_ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {"made": {"filed-02": ("log_host",)}, "changed": {}}
+MORE_ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "made": {"filed-02": ("log_host",)},
+    "changed": {},
+    "fewer": {"filed-02": ("log_host",)},
+}
 """What single hosts have besides, by definition: the change takes it away, with all that it left."""
 DATA = "3 entries"
 """What lies in the volume from the making on."""
@@ -99,10 +113,10 @@ def _generations(path: Path) -> dict[str, str]:
     return {address: entry["inputs"]["generation"] for address, entry in json.loads(path.read_text()).items()}
 
 
-def judge(seen: Seen, like: Seen, definition: str) -> list[str]:
+def judge(seen: Seen, like: Seen, scene: str, definition: str) -> list[str]:
     """What is wrong, each in words; ``like`` is what a run that nobody killed left of the same definition."""
     return [
-        *_machines(seen, like, definition),
+        *_machines(seen, like, scene, definition),
         *_hosts(seen, like, definition),
         *_roles(seen, like, definition),
         *_records(seen, like),
@@ -132,11 +146,10 @@ def judge_plainly(seen: Seen, carries: Mapping[str, str]) -> list[str]:
         for address, (verb, _, outcome) in seen.last.items()
         if outcome != "done"
     ]
-    wrong += [f"lease of run {run} was never given back" for run in seen.open_leases]
-    return wrong + [f"run {run} was never ended" for run in seen.open_runs]
+    return wrong + _open(seen)
 
 
-def _machines(seen: Seen, like: Seen, definition: str) -> list[str]:
+def _machines(seen: Seen, like: Seen, scene: str, definition: str) -> list[str]:
     wrong = []
     for serial, machine in seen.machines.items():
         host = CARRIES[definition].get(serial)
@@ -149,20 +162,29 @@ def _machines(seen: Seen, like: Seen, definition: str) -> list[str]:
             wrong.append(f"the oracle is wrong: {serial} is to carry {host}, and {tag} is there without a kill")
         elif found != (True, tag) or machine["stamp"] != tag:
             wrong.append(f"lost: {serial} is to carry {tag}, and is {found} with {machine['stamp'] or 'no stamp'}")
-        if (written := machine["images_written"]) != (times := IMAGED[definition].get(serial, 0)):
+        elif machine["addresses"] != (addresses := like.machines[serial]["addresses"]):
+            wrong.append(f"lost: {host} has addresses {machine['addresses']}, not {addresses}")
+        written, times = machine["images_written"], IMAGED[definition].get(serial, 0)
+        if scene in OTHERWISE and written <= 1 + seen.stopped.count(serial):
+            continue
+        if written != times:
             wrong.append(f"doubled: the disk of {serial} was written {written} times, not {times}")
-    wrong += [f"lost: {serial} was switched off" for serial in seen.stopped if serial not in MAY_STOP]
-    return wrong
+    may_stop = MAY_STOP.get(scene, MAY_STOP_ELSE)
+    return wrong + [f"lost: {serial} was switched off" for serial in seen.stopped if serial not in may_stop]
 
 
 def _hosts(seen: Seen, like: Seen, definition: str) -> list[str]:
     wrong = []
     for name, host in like.hosts.items():
         found = seen.hosts.get(name, {})
-        for what in ("segments", "volumes", "addresses"):
+        for what in ("segments", "volumes"):
             if _without_data(found.get(what)) != _without_data(host[what]):
                 wrong.append(f"{name} has {what} {found.get(what)}, not {host[what]}")
-    wrong += [f"orphaned: {name} has a file of its own" for name in seen.hosts if name not in like.hosts]
+    wrong += [
+        f"orphaned: {name} has {host}"
+        for name, host in seen.hosts.items()
+        if name not in like.hosts and (host["segments"] or host["volumes"])
+    ]
     (volume,) = seen.hosts["filed-02"]["volumes"].values()
     if volume["size_bytes"] != SIZES[definition] or not volume["mounted"]:
         wrong.append(f"lost: the volume is {volume}")
@@ -201,19 +223,43 @@ def _roles(seen: Seen, like: Seen, definition: str) -> list[str]:
 
 def _records(seen: Seen, like: Seen) -> list[str]:
     wrong = []
-    for what in ("engine", "receipts", "lives"):
-        if (found := getattr(seen, what)) != (wanted := getattr(like, what)):
+    made_anew = {
+        str(machine["asset_tag"]).partition("@")[0]
+        for serial, machine in seen.machines.items()
+        if machine["images_written"] != like.machines[serial]["images_written"]
+    }
+    lives = {serial: life for serial, life in seen.lives.items() if serial in like.lives or life[0] not in FREE}
+    compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+        ("engine", seen.engine, like.engine),
+        ("receipts", _receipts(seen, made_anew), _receipts(like, made_anew)),
+        ("lives", lives, like.lives),
+    ]
+    for what, found, wanted in compared:
+        if found != wanted:
             keys = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
             told = [f"{key}: {found.get(key)}, not {wanted.get(key)}" for key in keys]
             wrong.append(f"{what} are not as without a kill: {'; '.join(told)}")
     gone = {address for address, step in like.last.items() if step[0] == "delete"}
     for address, (verb, generation, outcome) in seen.last.items():
-        wanted_verb, wanted_generation, _ = like.last.get(address, ("none", "", ""))
-        if outcome != "done" or (verb == "delete") != (address in gone) or generation != wanted_generation:
+        wanted_verb, wanted_generation, _ = like.last.get(address, ("delete", generation, ""))
+        is_gone = address in gone or address not in like.last
+        if outcome != "done" or (verb == "delete") != is_gone or generation != wanted_generation:
             wrong.append(f"the journal's last word of {address} is {verb} {generation} {outcome}, not {wanted_verb}")
     wrong += [f"lost: the journal knows nothing of {address}" for address in like.last if address not in seen.last]
-    wrong += [f"lease of run {run} was never given back" for run in seen.open_leases]
-    wrong += [f"run {run} was never ended" for run in seen.open_runs]
+    wrong += _open(seen)
     if list(seen.tokens) != sorted(set(seen.tokens)):
         wrong.append(f"tokens of runs do not grow: {seen.tokens}")
     return wrong
+
+
+def _receipts(seen: Seen, made_anew: Collection[str]) -> dict[str, str]:
+    """Receipts by address; those of roles of hosts that were made anew are of another installation."""
+    return {
+        address: digest if address.partition("/role/")[0] not in made_anew else "of another installation"
+        for address, digest in seen.receipts.items()
+    }
+
+
+def _open(seen: Seen) -> list[str]:
+    wrong = [f"lease of run {run} was never given back" for run in seen.open_leases]
+    return wrong + [f"run {run} was never ended" for run in seen.open_runs]

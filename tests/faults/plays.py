@@ -145,6 +145,12 @@ def installation(world: Path, host: str) -> str:
     return ""
 
 
+def installations(world: Path) -> dict[str, tuple[str, ...]]:
+    """What tells an installation from the one before on the same machine, by serial."""
+    machines = [_read(path) or {} for path in sorted((world / "machines").glob("*.json"))]
+    return {each["serial"]: (f"{each['serial']}/{each['images_written']}",) for each in machines}
+
+
 def _installed(path: Path, installed: str) -> dict[str, Any]:
     state = _read(path)
     return state if state is not None and state["installation"] == installed else _fresh(installed)

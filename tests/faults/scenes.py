@@ -1,12 +1,16 @@
 """What runs are killed in: a facility that is made, then changed, replaced and partly destroyed, on files.
 
+In some scenes the definition is another one by the time of the next run.
+
 ``furnish`` puts the edges of ``pachon.apply`` on files, in a process that does nothing else afterwards.
 """
 
 import asyncio
+import contextlib
 import functools
 import json
 import shutil
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +20,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import select
 
-from infra.boot import launch
+from infra.boot import ca, launch
 from infra.provider.folder import seed_machine
 from infra.toolchain import programs
 from pachon import apply, configuring, definition, handover, hostvars, places, planning, sites
@@ -36,7 +40,7 @@ from pachon.store.database import Store, open_store
 from tests.e2e import making
 from tests.faults.boundaries import cross
 from tests.faults.files import FileEngine, FileGround, FileParcels, world_of
-from tests.faults.plays import LOSING, FilePlays, FileProbe
+from tests.faults.plays import LOSING, FilePlays, FileProbe, installations
 
 NAME = "filed"
 GIB = 2**30
@@ -44,6 +48,10 @@ PEOPLE = "people:\n  - {name: ana, title: Ana of the test, uid: 10001}\n"
 HOSTS = tuple(making.host(NAME, number) for number in range(1, 8))
 DESTROYED = frozenset({*(f"here/host/{HOSTS[number]}" for number in (2, 3, 4)), f"here/role/{LOSING}"})
 """What the change replaces where it is (its disk is another one), removes and moves to another machine, and a role."""
+UNDONE = frozenset(f"here/host/{HOSTS[number]}" for number in (2, 4, 6))
+"""What has to go where a change that was begun is taken back."""
+DROPPED = frozenset(f"here/host/{HOSTS[number]}" for number in (3, 4))
+"""What has to go where it was made, and is then dropped, or moved to another machine."""
 SECOND_DISK = "DFILED0003B"
 PLAYED = ("base", "people")
 NEVER_SECONDS = 1e9
@@ -71,7 +79,7 @@ class Place:
         return world_of(self.state)
 
     def definition(self, name: str) -> Path:
-        """A definition: ``made`` or ``changed``."""
+        """A definition: ``made``, ``changed``, or ``fewer``, which is ``made`` without some of it."""
         return self.fixed / "definitions" / name
 
     @property
@@ -81,9 +89,9 @@ class Place:
 
 
 def prepare(top: Path) -> Place:
-    """A facility whose machines are off and blank, with both of its definitions."""
+    """A facility whose machines are off and blank, with all of its definitions."""
     place = Place(top / "blank", top / "fixed")
-    made, changed = place.definition("made"), place.definition("changed")
+    made, changed, fewer = (place.definition(name) for name in ("made", "changed", "fewer"))
     making.small(made, name=NAME, network="198.19.60", containers=5, spare=2, furnished=True)
     _change_line(made, HOSTS[1], "groups: []", f"groups: [admin, {LOSING}]")
     disks = made / "sites" / "here" / "disks.csv"
@@ -99,6 +107,11 @@ def prepare(top: Path) -> Place:
     _change_line(changed, HOSTS[6], making.serial(NAME, 4), making.serial(NAME, 7))
     _change_line(changed, HOSTS[1], f", {LOSING}]", "]")
     _change_line(changed, "landing", "size_gib: 1", "size_gib: 2")
+    _change_line(changed, HOSTS[1], "198.19.62.12", "198.19.62.112")
+    shutil.copytree(made, fewer)
+    making.drop_host(fewer, HOSTS[3])
+    making.alter_host(fewer, HOSTS[4], machine=making.serial(NAME, 6))
+    _change_line(fewer, HOSTS[1], "198.19.62.12", "198.19.62.113")
     seed(place, definition.load(made))
     return place
 
@@ -167,6 +180,7 @@ def furnish(place: Place) -> None:
         (configuring.Configuring, "_gather"): _at_once,
         (hostvars, "roles_of"): lambda host: (*PLAYED, *(role for role in host.groups if role == LOSING)),
         (SiteHosts, "probe"): FileProbe(place.world),
+        (ca, "host_keys"): lambda state, site: installations(place.world),
     }
     for (owner, name), value in changes.items():
         setattr(owner, name, value)
@@ -220,7 +234,7 @@ def warm() -> None:
 
 @dataclass(frozen=True)
 class Scene:
-    """A run that is killed again and again, always from the same beginning."""
+    """A run that is killed again and again, always from the same beginning, and the run after it."""
 
     name: str
     begins: str
@@ -229,18 +243,47 @@ class Scene:
     destroy: frozenset[str] = frozenset()
     sealed: bool = False
     """Whether it is ``apply FILE``, not ``up``."""
+    then: str = ""
+    """Definition of the run after it, where that is another one."""
+    undoing: frozenset[str] = frozenset()
+    """What that one may have to destroy, as far as the killed run has begun it."""
+
+    @property
+    def ends(self) -> str:
+        """Definition that all ends in."""
+        return self.then or self.definition
 
     def order(self, place: Place) -> apply.Order:
-        """What is asked for, at each attempt."""
+        """What is asked for of the run that is killed."""
         if not self.sealed:
             return order(place, self.definition, destroy=self.destroy)
         return order(place, self.definition, destroy=self.destroy, plan=plan_at(place.plan))
+
+    def order_after(self, place: Place) -> apply.Order:
+        """What is asked for of the run after it."""
+        if not self.then:
+            return self.order(place)
+        return order(place, self.then, destroy=self.undoing & begun(place))
 
 
 MAKE = Scene("make", "blank", "made")
 CHANGE = Scene("change", "made", "changed", DESTROYED)
 APPLY = Scene("apply", "planned", "changed", DESTROYED, sealed=True)
-SCENES = {scene.name: scene for scene in (MAKE, CHANGE, APPLY)}
+UNDO = Scene("undo", "made", "changed", DESTROYED, then="made", undoing=UNDONE)
+DROP = Scene("drop", "blank", "made", then="fewer", undoing=DROPPED)
+SCENES = {scene.name: scene for scene in (MAKE, CHANGE, APPLY, UNDO, DROP)}
+
+
+def begun(place: Place) -> frozenset[str]:
+    """Addresses at which something was ever begun: nothing else is there to be destroyed."""
+    path = Path(places.store(place.state))
+    if not path.exists():
+        return frozenset()
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        try:
+            return frozenset(address for (address,) in store.execute("SELECT DISTINCT address FROM steps"))
+        except sqlite3.OperationalError:
+            return frozenset()  # killed before it had tables
 
 
 def _with(module: Any, **changed: Any) -> Any:

@@ -256,7 +256,7 @@ def test_a_host_turns_away_a_writer_whose_token_is_older(world: World) -> None:
     inputs = declared(world, "storage", Kind.VOLUME).inputs
     run = run_file(world)
     session = Session(run)
-    state = {"fencing_token": run.fencing_token + 1, "segments": {}, "volumes": {}, "addresses": []}
+    state = {"fencing_token": run.fencing_token + 1, "segments": {}, "volumes": {}}
     (world.folder / "hosts").mkdir()
     (world.folder / "hosts" / "base-h001.json").write_text(json.dumps(state))
     with pytest.raises(PermanentError, match="later run"):
