@@ -63,6 +63,8 @@ class Seen:
     receipts: Mapping[str, str]
     last: Mapping[str, tuple[str, str, str]]
     """Verb, generation and outcome of the last step of each address."""
+    unended: tuple[str, ...]
+    """Steps of which nobody ever said how they ended."""
     lives: Mapping[str, tuple[str, str, str]]
     """Of each machine: state, address, generation."""
     open_leases: tuple[str, ...]
@@ -95,6 +97,7 @@ def read(top: Path) -> Seen:
         engine={path.parent.name: _generations(path) for path in stacks},
         receipts=receipts,
         last={address: (verb, generation, outcome or "begun") for address, verb, generation, outcome in steps},
+        unended=tuple(f"{verb} of {address}" for address, verb, _, outcome in steps if outcome is None),
         lives={serial: (state, address, generation) for serial, state, address, generation in lives},
         open_leases=tuple(run for (run,) in leases),
         tokens=tuple(token for (token,) in tokens),
@@ -261,5 +264,6 @@ def _receipts(seen: Seen, made_anew: Collection[str]) -> dict[str, str]:
 
 
 def _open(seen: Seen) -> list[str]:
-    wrong = [f"lease of run {run} was never given back" for run in seen.open_leases]
+    wrong = [f"the journal never says how a step ended: {step}" for step in seen.unended]
+    wrong += [f"lease of run {run} was never given back" for run in seen.open_leases]
     return wrong + [f"run {run} was never ended" for run in seen.open_runs]

@@ -10,14 +10,15 @@ import pytest
 from infra.provider import settling
 from infra.provider.context import machine_at
 from infra.provider.families import FAMILIES
-from infra.provider.family import create
+from infra.provider.family import create, delete
+from infra.provider.host import _moved
 from infra.provider.inputs import HostInputs
 from infra.provider.main import context_of
 from pachon.drivers.run_file import RunFile
 from pachon.model.hardware import Kind, ResourceInputs, inputs_of
 from pachon.model.lifecycle import MachineState
 from pachon.store.database import Store
-from pachon.store.journal import Verb, standing, unfinished
+from pachon.store.journal import Entry, Verb, last_steps, standing, unfinished
 from pachon.store.machines import machine
 from pachon.store.tables import leases
 from tests.worlds import World, facility, images, make_world, without_hosts
@@ -73,10 +74,21 @@ async def take_off(context: Any, resource: ResourceInputs) -> None:
     await context.world.set_asset_tag(there, "")
 
 
+async def order(context: Any, resource: ResourceInputs) -> None:
+    """The effects of a host's create before its machine is marked."""
+    wanted = HostInputs.model_validate(resource.inputs)
+    await _moved(context, wanted, MachineState.DEPLOYING)
+    await context.world.order(machine_at(context, wanted), dict(resource.inputs))
+
+
+def open_steps(store: Store) -> list[Entry]:
+    return unfinished(store, "base", run_id="")
+
+
 def settle(world: World, store: Store) -> list[str]:
     run = run_file(world, store)
-    newest = {entry.step for entry in standing(store, "base")}
-    return asyncio.run(settling.settle(run, unfinished(store, "base", run_id=run.run_id), newest=newest))
+    begun = unfinished(store, "base", run_id=run.run_id)
+    return asyncio.run(settling.settle(run, begun, last=last_steps(store, "base")))
 
 
 def made(world: World, store: Store) -> ResourceInputs:
@@ -107,8 +119,62 @@ def test_a_delete_whose_effect_is_there_is_done_and_its_machine_is_free(world: W
 def test_a_delete_without_effect_is_left_to_whoever_mends_it(world: World, store: Store) -> None:
     host = made(world, store)
     work(run_file(world, store), begin, "delete", host)
-    assert settle(world, store) == []
+    assert settle(world.of(without_hosts(world.facility, "base-h001")), store) == ["base/machine/S0001"]
     assert life(store) == (MachineState.ACTIVE, host.address)
+    assert [entry.address for entry in standing(store, "base")] == [host.address]
+
+
+def test_a_delete_that_was_taken_back_before_its_effect_has_failed_and_its_host_stands(
+    world: World, store: Store
+) -> None:
+    host = made(world, store)
+    work(run_file(world, store), begin, "delete", host)
+    assert settle(world, store) == [host.address]
+    assert open_steps(store) == []
+    assert (last_steps(store, "base")[host.address].verb, life(store)[0]) == ("update", MachineState.ACTIVE)
+
+
+@pytest.mark.parametrize("verb", ["create", "update", "delete"])
+def test_a_step_that_a_later_one_has_overtaken_is_ended(world: World, store: Store, verb: Verb) -> None:
+    host = declared(world, Kind.HOST)
+    work(run_file(world, store), begin, verb, host)
+    made(world, store)
+    assert settle(world, store) == [host.address]
+    assert open_steps(store) == []
+    assert (last_steps(store, "base")[host.address].verb, life(store)[0]) == ("create", MachineState.ACTIVE)
+
+
+def test_an_order_whose_host_was_dropped_before_its_machine_was_marked_is_withdrawn(world: World, store: Store) -> None:
+    host = declared(world, Kind.HOST)
+    run = run_file(world, store)
+    work(run, create, MACHINE, dict(declared(world, Kind.MACHINE).inputs))
+    work(run, begin, "create", host)
+    work(run, order, host)
+    assert (life(store), world.serial(1)["deploy"]["state"]) == ((MachineState.DEPLOYING, host.address), "waiting")
+    assert host.address in settle(world.of(without_hosts(world.facility, "base-h001")), store)
+    assert (life(store), world.serial(1)["deploy"]) == ((MachineState.AVAILABLE, ""), None)
+    assert standing(store, "base") == open_steps(store) == []
+
+
+def test_a_machine_that_was_let_go_and_is_declared_again_is_known_to_stand(world: World, store: Store) -> None:
+    made(world, store)
+    machine_of_it = declared(world, Kind.MACHINE)
+    work(run_file(world, store), delete, MACHINE, dict(machine_of_it.inputs))
+    assert machine_of_it.address not in {entry.address for entry in standing(store, "base")}
+    assert settle(world, store) == [machine_of_it.address]
+    assert machine_of_it.address in {entry.address for entry in standing(store, "base")}
+
+
+def test_a_volume_whose_host_is_gone_is_looked_for_by_nobody(world: World, store: Store) -> None:
+    inputs = {"address": "base/volume/scratch", "host": "base-h009"}
+    given: Any = {"kind": Kind.VOLUME.value, "generation": "0" * 12, "inputs": inputs}
+
+    async def begin_it(context: Any) -> None:
+        await context.journal.intend("base/volume/scratch", "create", **given)
+
+    work(run_file(world, store), begin_it)
+    assert settle(world, store) == ["base/volume/scratch"]
+    assert standing(store, "base") == open_steps(store) == []
 
 
 def test_an_update_whose_effect_is_there_is_done(world: World, store: Store) -> None:

@@ -15,7 +15,7 @@ from pachon.errors import PachonError
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, inputs_digest, inputs_of
 from pachon.model.stamp import Stamp, digest
 from pachon.store.database import Store
-from pachon.store.journal import Entry, standing, unfinished
+from pachon.store.journal import Entry, last_steps, unfinished
 from pachon.store.receipts import Receipt, put_receipt, receipt
 
 if TYPE_CHECKING:
@@ -123,19 +123,20 @@ class SiteHardware:
         return await orphans.find(self.engine.run_file(self.stack_by_name["compute"]), in_state=in_state)
 
     async def settle(self) -> list[str]:
-        """Addresses at which steps of killed runs were ended, as the world shows them.
+        """Addresses at which the journal was made to say what the world shows, now that all was done.
 
         Raises:
             RefusedError: a later writer has taken the site's lease.
         """
         from infra.provider import settling
 
-        run = self.engine.run_file(self.stack_by_name["compute"])
-        begun = unfinished(self.store, run.site, run_id=run.run_id)
-        if not begun:
+        site, lease = self.stack_by_name["compute"].site, self.engine.lease
+        begun = unfinished(self.store, site, run_id="" if lease is None else lease.run_id)
+        last = last_steps(self.store, site)
+        declared = {resource.address for resources in self.resources.values() for resource in resources}
+        if not settling.to_settle(declared, begun, last):
             return []
-        newest = {entry.step for entry in standing(self.store, run.site)}
-        return await settling.settle(run, begun, newest=newest)
+        return await settling.settle(self.engine.run_file(self.stack_by_name["compute"]), begun, last=last)
 
     def has_record(self, stack: StackName) -> bool:
         """Whether the engine may have a state of the stack; without one all that is declared is yet to be created."""

@@ -81,7 +81,39 @@ class Journal:
         Raises:
             RefusedError: a later writer has taken the site's lease.
         """
-        values = {
+        values = self._values(address, verb, kind, generation, inputs)
+
+        def work(connection: Connection) -> int:
+            key = connection.execute(_INTEND, values).inserted_primary_key
+            return int(key[0]) if key is not None else 0
+
+        return await self.write(work)
+
+    async def finish(self, step: int, outcome: Outcome, message: str = "") -> None:
+        """Put the end of a step on disk."""
+
+        def work(connection: Connection) -> None:
+            finish_in(connection, step, outcome, message)
+
+        await self.write(work)
+
+    def note_in(
+        self,
+        connection: Connection,
+        address: str,
+        verb: Verb,
+        *,
+        kind: str,
+        generation: str,
+        inputs: dict[str, Any],
+        message: str,
+    ) -> None:
+        """Put down, inside the transaction of ``write``, a step that was seen to need nothing done."""
+        done = {"ended_at": datetime.now(UTC), "outcome": "done", "message": message}
+        connection.execute(_INTEND, {**self._values(address, verb, kind, generation, inputs), **done})
+
+    def _values(self, address: str, verb: Verb, kind: str, generation: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {
             "run_id": self._run_id,
             "site": self._site,
             "address": address,
@@ -93,22 +125,6 @@ class Journal:
             "intended_at": datetime.now(UTC),
             "message": "",
         }
-
-        def work(connection: Connection) -> int:
-            key = connection.execute(_INTEND, values).inserted_primary_key
-            return int(key[0]) if key is not None else 0
-
-        return await self.write(work)
-
-    async def finish(self, step: int, outcome: Outcome, message: str = "") -> None:
-        """Put the end of a step on disk."""
-        told = message.replace("\0", "�")
-        values = {"step": step, "ended_at": datetime.now(UTC), "outcome": outcome, "message": told}
-
-        def work(connection: Connection) -> None:
-            connection.execute(_FINISH, values)
-
-        await self.write(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` answers, once it is committed under our lease together with whatever else waits."""
@@ -170,21 +186,30 @@ class _Job:
             self.loop.call_soon_threadsafe(tell)
 
 
+def finish_in(connection: Connection, step: int, outcome: Outcome, message: str = "") -> None:
+    """Put down the end of a step, inside the caller's transaction."""
+    told = message.replace("\0", "�")
+    values = {"step": step, "ended_at": datetime.now(UTC), "outcome": outcome, "message": told}
+    connection.execute(_FINISH, values)
+
+
 def made_in(connection: Connection, address: str, generation: str) -> bool:
     """Whether a create of exactly this generation ever ended well."""
     return connection.execute(_MADE, {"address": address, "generation": generation}).first() is not None
 
 
-def standing(store: Store, site: str) -> list[Entry]:
-    """What may stand in the world by our doing: each address whose last step is not a delete that ended well."""
+def last_steps(store: Store, site: str) -> dict[str, Entry]:
+    """The last step of each address of the site, by address."""
     newest = select(func.max(steps.c.id)).where(steps.c.site == site).group_by(steps.c.address)
     with store.transaction() as connection:
         rows = connection.execute(select(steps).where(steps.c.id.in_(newest))).all()
-    return [
-        _entry(row)
-        for row in sorted(rows, key=lambda row: row.address)
-        if not (row.verb == "delete" and row.outcome == "done")
-    ]
+    return {row.address: _entry(row) for row in sorted(rows, key=lambda row: row.address)}
+
+
+def standing(store: Store, site: str) -> list[Entry]:
+    """What may stand in the world by our doing: each address whose last step is not a delete that ended well."""
+    last = last_steps(store, site).values()
+    return [entry for entry in last if not (entry.verb == "delete" and entry.outcome == "done")]
 
 
 def unfinished(store: Store, site: str, *, run_id: str) -> list[Entry]:
