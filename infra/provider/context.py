@@ -30,6 +30,7 @@ class Context:
         self._files: dict[str, int] = {}
         """Descriptors of what is added to, by path."""
         self._deploying: dict[str, tuple[str, str]] | None = None
+        self._given: dict[str, list[dict[str, Any]]] | None = None
         self._store: Any = None
         self._journal: Any = None
         self._allowed: dict[str, list[Allowed]] = {}
@@ -110,6 +111,28 @@ class Context:
                 if record.state is MachineState.DEPLOYING
             }
         return self._deploying.get(serial)
+
+    def wanted(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Inputs that the definition has for that resource; those where it has none."""
+        declared = self.run.definition.get(inputs["address"])
+        return inputs if declared is None else declared.inputs
+
+    def given(self, address: str, generation: str) -> list[dict[str, Any]]:
+        """Inputs that this generation was given last, and what it may have been given since by steps that did not end.
+
+        They tell what is not looked at: the engine's own state is that of before a killed run.
+        """
+        if self._given is None:
+            from pachon.store.journal import given
+
+            self._given = given(self.store, self.run.site)
+        return [inputs for inputs in self._given.get(address, ()) if inputs["generation"] == generation]
+
+    def told(self, inputs: dict[str, Any], generation: str, key: str) -> Any:
+        """What the resource may have for an input that is not looked at: another than is wanted, if that may be so."""
+        given = [each[key] for each in self.given(inputs["address"], generation)]
+        others = [value for value in given if value != self.wanted(inputs)[key]]
+        return (others or given or [inputs[key]])[-1]
 
     def note_pin(self, serial: str, pin: str) -> None:
         """Remember what enrolment pinned."""

@@ -41,6 +41,8 @@ class Hosts:
                     await context.world.revoke(machine)
                 await self._deploy(context, machine, inputs, stamp)
                 await self._arrived(context, machine, host, stamp)
+            if adopted or live:  # whoever ordered it may have wanted other addresses
+                await _give_addresses(context, wanted)
             await _moved(context, wanted, MachineState.ACTIVE)
         return {"adopted": adopted, "asset_tag": str(stamp), "on": True}
 
@@ -134,14 +136,16 @@ class Hosts:
     async def read(self, context: Context, inputs: Properties) -> Found | None:
         """The host by the machine's asset tag; of another generation if that is what stands there.
 
-        One whose deploy a killed run has not ended counts as off: its update goes on with it.
+        One whose deploy a killed run has not ended counts as off: its update goes on with it. Its addresses are not
+        looked at: where the journal says that it was given others it counts as having those, and an update mends that.
         """
         wanted = HostInputs.model_validate(inputs)
         seen = await context.seen(machine_at(context, wanted))
         tagged = parse_stamp(seen.asset_tag)
         if tagged is None or tagged.address != wanted.address:
             return None
-        found = {**inputs, "generation": tagged.generation}
+        nics = context.told(inputs, tagged.generation, "nics")
+        found = {**inputs, "generation": tagged.generation, "nics": nics}
         on = seen.on and not _is_unfinished(context, wanted.serial, tagged)
         return Found(found, {"adopted": True, "asset_tag": str(tagged), "on": on})
 
@@ -162,9 +166,7 @@ class Hosts:
             await context.world.start(machine)
             await self._arrived(context, machine, host, stamp_of(wanted))
         if before.nics != wanted.nics:
-            call = {"nics": [nic.model_dump(mode="json") for nic in wanted.nics], **fencing(context)}
-            async with context.host_lock(host.name):
-                await context.world.run_program(host, "addresses", call)
+            await _give_addresses(context, wanted)
         return {"adopted": False, "asset_tag": seen.asset_tag, "on": True}
 
     async def delete(self, context: Context, inputs: Properties) -> None:
@@ -214,6 +216,14 @@ def _refuse_foreign(context: Context, wanted: HostInputs, tagged: Stamp | None) 
             cure=f"remove {tagged.address} first (drop it from the definition and apply), or choose another machine",
         )
     context.require_allowed(wanted.address, "delete", tagged.generation)
+
+
+async def _give_addresses(context: Context, wanted: HostInputs) -> None:
+    """Have its NICs carry the addresses that it is to have; nothing is touched where they do."""
+    host = host_at(wanted)
+    call = {"nics": [nic.model_dump(mode="json") for nic in wanted.nics], **fencing(context)}
+    async with context.host_lock(host.name):
+        await context.world.run_program(host, "addresses", call)
 
 
 async def made_before(context: Context, stamp: Stamp) -> bool:

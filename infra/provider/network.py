@@ -30,8 +30,20 @@ class Networks:
         return {"switches": {switch.host: answer for switch, answer in zip(wanted.switches, answers, strict=True)}}
 
     async def read(self, context: Context, inputs: Properties) -> Found | None:
-        """The segment where a bridge carries its stamp; a switch without it is missing in what is found."""
+        """The segment where a bridge carries its stamp; a switch without it is missing in what is found.
+
+        Switches that it was given, and that it is not to have, are looked at too.
+        """
         wanted = NetworkInputs.model_validate(inputs)
+        also = {
+            switch.host: switch
+            for given in context.given(wanted.address, wanted.generation)
+            for switch in NetworkInputs.model_validate(given).switches
+            if f"{wanted.site}/host/{switch.host}" in context.run.definition
+        }
+        for switch in wanted.switches:
+            also.pop(switch.host, None)
+        wanted = wanted.model_copy(update={"switches": (*wanted.switches, *also.values())})
         answers = await asyncio.gather(*(self._call(context, wanted, switch, "read") for switch in wanted.switches))
         standing: list[dict[str, Any]] = []
         seen: Properties = {}

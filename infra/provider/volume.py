@@ -15,6 +15,9 @@ from pachon.errors import RefusedError
 from pachon.model.hardware import Kind
 from pachon.model.stamp import Stamp, parse_stamp
 
+NOWHERE = "/nowhere"
+"""Asked for in the place of a mount that is not known."""
+
 
 class Volumes:
     """The family."""
@@ -28,17 +31,21 @@ class Volumes:
         return await _call(context, VolumeInputs.model_validate(inputs), "apply")
 
     async def read(self, context: Context, inputs: Properties) -> Found | None:
-        """The volume under its name in its pool, if it carries a stamp of this address."""
-        wanted = VolumeInputs.model_validate(inputs)
+        """The volume under its name in its pool, if it carries a stamp of this address.
+
+        Where the journal says that it was given another mount it counts as mounted there: an update takes that away.
+        """
+        mount = context.wanted(inputs)["mount"]
+        wanted = VolumeInputs.model_validate({**inputs, "mount": mount or NOWHERE})
         answer = await _call(context, wanted, "read")
         stamp = parse_stamp(str(answer.get("stamp", "")))
         if stamp is None or stamp.address != wanted.address:
             return None
-        found = {**inputs, "generation": stamp.generation}
-        if not answer.get("mounted"):
-            found["mount"] = ""
-        elif answer.get("size_bytes"):
+        found = {**inputs, "generation": stamp.generation, "mount": mount if answer.get("mounted") else ""}
+        if answer.get("mounted") and answer.get("size_bytes"):
             found["size_gib"] = int(answer["size_bytes"]) // 2**30
+        if (told := context.told(inputs, stamp.generation, "mount")) != mount:
+            found["mount"] = told
         return Found(found, answer)
 
     async def update(self, context: Context, old: Properties, new: Properties) -> Properties:
@@ -48,7 +55,7 @@ class Volumes:
     async def delete(self, context: Context, inputs: Properties) -> None:
         """Remove the volume if it carries exactly this stamp; with data in it only when that was approved by name."""
         if not inputs.get("mount"):
-            inputs = {**inputs, "mount": "/nowhere"}
+            inputs = {**inputs, "mount": NOWHERE}
         wanted = VolumeInputs.model_validate(inputs)
         approved = wanted.address in context.run.destroy_data
         answer = await _call(context, wanted, "remove", data_too=approved)
@@ -61,7 +68,7 @@ class Volumes:
 
 async def holds(context: Context, inputs: Properties) -> str:
     """What lies in the volume, in words after its name: ``is empty``, or ``holds 3 entries, such as runs``."""
-    wanted = VolumeInputs.model_validate({**inputs, "mount": inputs.get("mount") or "/nowhere"})
+    wanted = VolumeInputs.model_validate({**inputs, "mount": inputs.get("mount") or NOWHERE})
     answer = await _call(context, wanted, "holds")
     number = int(answer.get("entries", 0))
     if not number:

@@ -212,6 +212,25 @@ def standing(store: Store, site: str) -> list[Entry]:
     return [entry for entry in last if not (entry.verb == "delete" and entry.outcome == "done")]
 
 
+def given(store: Store, site: str) -> dict[str, list[dict[str, Any]]]:
+    """Inputs of the last create or update that ended well, by address, and then of those that were begun since.
+
+    They may have had their effect, or a part of it, though their run was killed or they failed.
+    """
+    last = select(steps.c.address, func.max(steps.c.id).label("step"))
+    done = last.where(steps.c.site == site, steps.c.outcome == "done").group_by(steps.c.address).subquery()
+    query = (
+        select(steps.c.address, steps.c.inputs)
+        .outerjoin(done, done.c.address == steps.c.address)
+        .where(steps.c.site == site, steps.c.verb != "delete", steps.c.id >= func.coalesce(done.c.step, 0))
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    with store.transaction() as connection:
+        for row in connection.execute(query.order_by(steps.c.id)):
+            found.setdefault(row.address, []).append(dict(row.inputs))
+    return found
+
+
 def unfinished(store: Store, site: str, *, run_id: str) -> list[Entry]:
     """Steps of the site that were begun by other runs than that one, and never heard of again, in their order.
 
