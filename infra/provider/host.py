@@ -170,15 +170,19 @@ class Hosts:
         return {"adopted": False, "asset_tag": seen.asset_tag, "on": True}
 
     async def delete(self, context: Context, inputs: Properties) -> None:
-        """Switch it off, revoke its keys, and last take the stamp away; only if the stamp is exactly its own."""
+        """Switch it off, take the stamp away, revoke its keys; only if the stamp is exactly its own.
+
+        The stamp goes before the keys: a host that still carries it is one whose keys hold, so a delete that was killed
+        can be gone on with, or taken back.
+        """
         wanted = HostInputs.model_validate(inputs)
         machine = machine_at(context, wanted)
         seen = await context.world.inspect(machine)
         if parse_stamp(seen.asset_tag) != stamp_of(wanted):
             return
         await context.world.stop(machine)
-        await context.world.revoke(machine)
         await context.world.set_asset_tag(machine, "")
+        await context.world.revoke(machine)
         await _moved(context, wanted, MachineState.AVAILABLE)
 
 

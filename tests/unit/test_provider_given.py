@@ -11,6 +11,7 @@ from infra.provider.context import Context
 from infra.provider.families import FAMILIES
 from infra.provider.folder import FolderWorld
 from pachon.drivers.run_file import RunFile
+from pachon.errors import PermanentError
 from pachon.model.hardware import Kind, StackName, inputs_of
 from tests.worlds import World, facility, images, make_world
 
@@ -114,3 +115,20 @@ def test_a_switch_that_a_killed_run_gave_a_network_is_looked_at_and_loses_it(wor
     once(run, begin, "update", Kind.NETWORK, {**inputs, "switches": [first, second]})
     dropped = run.model_copy(update={"definition": gone})
     assert once(dropped, NETWORK.read, inputs).inputs == inputs, "a switch that is gone is asked nothing"
+
+
+def test_a_host_that_still_carries_its_stamp_is_one_whose_keys_hold(
+    world: World, run: RunFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = declared(world, "compute", Kind.HOST)
+    once(run, doing.create, HOST, inputs)
+
+    async def silent(*given: Any) -> None:
+        raise PermanentError("its BMC does not answer", cure="mend it")
+
+    monkeypatch.setattr(FolderWorld, "set_asset_tag", silent)
+    with pytest.raises(PermanentError):
+        once(run, doing.delete, HOST, inputs)
+    monkeypatch.undo()
+    once(run, doing.update, HOST, inputs, inputs)  # the definition has it again
+    assert (world.serial(1)["on"], world.serial(1)["revoked"]) == (True, False)

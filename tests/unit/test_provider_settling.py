@@ -70,8 +70,8 @@ async def take_off(context: Any, resource: ResourceInputs) -> None:
     """The effect of a host's delete, which its killed run told nobody of."""
     there = machine_at(context, HostInputs.model_validate(resource.inputs))
     await context.world.stop(there)
-    await context.world.revoke(there)
     await context.world.set_asset_tag(there, "")
+    await context.world.revoke(there)
 
 
 async def order(context: Any, resource: ResourceInputs) -> None:
