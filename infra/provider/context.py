@@ -199,11 +199,11 @@ async def _of(seen: Awaitable[MachineSeen]) -> MachineSeen:
 
 
 def _same_generation(allowed: Allowed, verb: str, generation: str) -> bool:
-    """A replacement names the generation that it makes; the one that it removes is any other."""
+    """A replacement names the generation that it makes, and the one that it removes."""
     if not allowed.generation:
         return True
     if allowed.verb == "replace" and verb == "delete":
-        return allowed.generation != generation
+        return allowed.generation != generation and allowed.before in ("", generation)
     return allowed.generation == generation
 
 

@@ -29,6 +29,7 @@ class Hosts:
         async with context.rack(machine):
             seen = await context.world.inspect(machine)
             tagged = parse_stamp(seen.asset_tag)
+            _refuse_other_machine(wanted, seen)
             _refuse_foreign(context, wanted, tagged)
             deploy = await context.world.deploy_of(machine)
             broken = deploy is not None and deploy.generation == stamp.generation and deploy.state == "failed"
@@ -208,6 +209,21 @@ def _is_unfinished(context: Context, serial: str, stamp: Stamp) -> bool:
 def fencing(context: Context) -> Properties:
     """What a program on a host needs to turn away an older writer."""
     return {"site": context.run.site, "fencing_token": context.run.fencing_token}
+
+
+def _refuse_other_machine(wanted: HostInputs, seen: MachineSeen) -> None:
+    """Nothing, if the machine is the one that the plan was made for, with the disk that is to be written."""
+    cure = "correct the hardware tables, or the machine and its cabling; then run again"
+    if seen.serial != wanted.serial:
+        raise RefusedError(
+            f"{wanted.address}: behind BMC {wanted.bmc_address} is machine {seen.serial}, not {wanted.serial}",
+            cure=cure,
+        )
+    if wanted.disk_serial not in seen.size_bytes_by_disk:
+        there = ", ".join(sorted(seen.size_bytes_by_disk)) or "none"
+        raise RefusedError(
+            f"{wanted.address}: machine {wanted.serial} has no disk {wanted.disk_serial} (it has {there})", cure=cure
+        )
 
 
 def _refuse_foreign(context: Context, wanted: HostInputs, tagged: Stamp | None) -> None:

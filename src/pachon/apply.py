@@ -25,7 +25,7 @@ from pachon.handover import Handed, Handover, host_of, once, parcel_of_program
 from pachon.layers.hardware import code_digest
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Site
-from pachon.plan.approval import refuse_unapproved, refuse_unknown
+from pachon.plan.approval import losing_data, refuse_unapproved, refuse_unknown
 from pachon.plan.document import SEAL_SHOWN, Plan, sealed
 from pachon.plan.folding import header
 from pachon.planning import Seen
@@ -131,7 +131,6 @@ class Run:
             hosts=hosts,
             lease=lease,
             code=self.code,
-            approved=self.order.destroy,
             progress=tap,
         )
 
@@ -234,6 +233,8 @@ async def _planned(run: Run, sites: Sequence[SiteRun]) -> tuple[Plan, list[Seen]
     known_addresses |= {f"{site.site.name}/role/{role}" for site in sites for role in hostvars.ROLES}
     refuse_unknown([address for address in order.destroy if "/quorum/" not in address], known_addresses)
     refuse_unapproved(plan, order.destroy, command=order.approving)
+    for site in sites:
+        site.destroy_data = losing_data(plan, order.destroy)
     run.recorder(Event("plan", "", "done", f"{header(plan)}; sealed {plan.seal[:SEAL_SHOWN]}"))
     if plan.pending:
         keep(plan, order.state)

@@ -45,10 +45,10 @@ class SiteRun:
     lease: Lease
     code: str
     """Digest of the program text."""
-    approved: frozenset[str]
-    """Addresses whose destruction was approved: volumes among them go with the data that they hold."""
     progress: Tap
     """Heard by the engine's events too."""
+    destroy_data: frozenset[str] = frozenset()
+    """Volumes that may go with the data that the plan has seen in them."""
     results: dict[StackName, StackResult] = field(default_factory=dict)
     failures: list[Failed] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
@@ -128,7 +128,7 @@ class SiteRun:
             run = self.hardware.engine.run_file(
                 self.hardware.stack_by_name["compute"],
                 allowed=tuple(allowed_of([orphan.as_action()])),
-                destroy_data=tuple(self.approved),
+                destroy_data=tuple(self.destroy_data),
             )
             self.progress(Event("plan", address, "started", "removing what a killed run left"))
             try:
@@ -230,7 +230,7 @@ class SiteRun:
             self.progress(Event(name, self.site.name, "started", found.reason(name)))
             # What was planned after a look must be carried out after one: a state of before a kill has other steps.
             result = await self.hardware.apply(
-                name, allowed=planned.get(name, []), destroy_data=self.approved, refresh=bool(found.made)
+                name, allowed=planned.get(name, []), destroy_data=self.destroy_data, refresh=bool(found.made)
             )
             self._take(name, result)
 

@@ -69,8 +69,8 @@ class Bench:
                 hosts=None,
                 lease=lease,
                 code=CODE,
-                approved=destroy,
                 progress=Tap(silent),
+                destroy_data=destroy,
             )
             asyncio.run(run.carry_out(seen.look, seen.planned))
         finally:

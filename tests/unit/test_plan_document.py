@@ -13,7 +13,7 @@ from pachon.cli.plan import text_of
 from pachon.errors import RefusedError, UsageError
 from pachon.model.facility import Facility, Host, Placement
 from pachon.model.hardware import STACKS, ResourceInputs, StackName, inputs_of
-from pachon.plan.approval import Approval, refuse_invalid, refuse_unapproved
+from pachon.plan.approval import Approval, losing_data, refuse_invalid, refuse_unapproved
 from pachon.plan.bounds import outside
 from pachon.plan.document import Action, Difference, Fact, Plan, Verb, read_plan, text_of_file
 from pachon.plan.folding import lines_of
@@ -361,6 +361,8 @@ def test_a_volume_that_holds_data_or_cannot_be_asked_has_to_be_named(said: str, 
     holding = {"base/volume/scratch1": said} if said else {}
     made = plan(whole.model_copy(update={"sites": (site,)}), inputs(whole), holding=holding)
     assert bool(made.protections) is named
+    assert losing_data(made, ["base/volume/scratch1"]) == ({"base/volume/scratch1"} if named else set())
+    assert losing_data(made, ["base/volume/*"]) == set()
     if named:
         with pytest.raises(RefusedError, match="the volume holds"):
             refuse_unapproved(made, ["base/volume/*"], command="pachon up")

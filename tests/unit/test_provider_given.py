@@ -1,6 +1,7 @@
 """What is not looked at is told by the journal: a killed run may have given it, and the engine's state is older."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from infra.provider import family as doing
 from infra.provider.context import Context
 from infra.provider.families import FAMILIES
 from infra.provider.folder import FolderWorld
-from pachon.drivers.run_file import RunFile
-from pachon.errors import PermanentError
+from pachon.drivers.run_file import Allowed, RunFile
+from pachon.errors import PermanentError, RefusedError
 from pachon.model.hardware import Kind, StackName, inputs_of
 from tests.worlds import World, facility, images, make_world
 
@@ -132,3 +133,34 @@ def test_a_host_that_still_carries_its_stamp_is_one_whose_keys_hold(
     monkeypatch.undo()
     once(run, doing.update, HOST, inputs, inputs)  # the definition has it again
     assert (world.serial(1)["on"], world.serial(1)["revoked"]) == (True, False)
+
+
+def test_a_replacement_removes_nothing_but_what_its_plan_saw(world: World, run: RunFile) -> None:
+    first, second, third = (declared(world, "compute", Kind.HOST, version) for version in (1, 2, 3))
+    once(run, doing.create, HOST, third)  # since the plan was made
+
+    def allowed(before: str) -> RunFile:
+        one = Allowed(address=first["address"], verb="replace", generation=second["generation"], before=before)
+        return run.model_copy(update={"allowed": (one,)})
+
+    planned = allowed(first["generation"])
+    for operation, inputs in ((doing.delete, third), (doing.create, second)):
+        with pytest.raises(RefusedError, match=f"'delete' of generation {third['generation']}"):
+            once(planned, operation, HOST, inputs)
+    assert world.serial(1)["asset_tag"].endswith(third["generation"])
+    once(allowed(third["generation"]), doing.delete, HOST, third)
+    assert world.serial(1)["asset_tag"] == ""
+
+
+@pytest.mark.parametrize(
+    ("moved", "said"),
+    [({"serial": "S0099"}, "is machine S0099, not S0001"), ({"disks": {"D0001B": 1}}, "has no disk D0001A")],
+)
+def test_no_disk_is_written_on_another_machine_than_was_planned_for(
+    world: World, run: RunFile, moved: dict[str, Any], said: str
+) -> None:
+    path = world.folder / "machines" / "S0001.json"
+    path.write_text(json.dumps({**world.serial(1), **moved}))
+    with pytest.raises(RefusedError, match=said):
+        once(run, doing.create, HOST, declared(world, "compute", Kind.HOST))
+    assert (world.serial(1)["images_written"], world.serial(1)["asset_tag"]) == (0, "")

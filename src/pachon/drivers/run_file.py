@@ -24,6 +24,8 @@ class Allowed(_Document):
     verb: Literal["create", "update", "replace", "delete"]
     generation: str = ""
     """The one to be made (create, update, replace) or removed (delete); empty: any."""
+    before: str = ""
+    """The one that a replacement removes, as the plan saw it; empty: any but the one that it makes."""
 
 
 class Endpoint(_Document):

@@ -193,7 +193,12 @@ def allowed_of(actions: Iterable[PlannedAction]) -> Iterable[Allowed]:
     """What the provider may do when these are the planned actions."""
     for action in actions:
         if action.verb in ("create", "update", "replace", "delete"):
-            yield Allowed(address=action.address, verb=action.verb, generation=action.generation)
+            yield Allowed(
+                address=action.address,
+                verb=action.verb,
+                generation=action.generation,
+                before=action.previous_generation,
+            )
 
 
 async def observed(context: "Context", declared: Iterable[ResourceInputs]) -> Observations:

@@ -83,6 +83,14 @@ def refuse_unapproved(plan: Plan, approved: Iterable[str], *, command: str) -> N
     )
 
 
+def losing_data(plan: Plan, approved: Collection[str]) -> frozenset[str]:
+    """Volumes that may go with what they hold: it was seen when the plan was made, and each was named.
+
+    One that was empty then is not among them; what has come into it since keeps it from being removed.
+    """
+    return frozenset(each.address for each in plan.protections if each.loses == "data" and each.address in approved)
+
+
 def refuse_unknown(approved: Iterable[str], known: Collection[str]) -> None:
     """Nothing, if every approval is for something that is defined or was made.
 
