@@ -78,13 +78,14 @@ async def destroy(run: RunFile, orphan: Orphan) -> None:
 
 
 def _from_journal(context: Context) -> list[Orphan]:
-    from pachon.store.journal import standing
+    from pachon.store.journal import standing, unfinished
 
+    site, run_id = context.run.site, context.run.run_id
     return [
         Orphan(
             stamp=Stamp(address=entry.address, generation=entry.generation), kind=Kind(entry.kind), inputs=entry.inputs
         )
-        for entry in standing(context.store, context.run.site)
+        for entry in (*standing(context.store, site), *unfinished(context.store, site, run_id=run_id))
         if entry.kind != Kind.MACHINE.value
     ]
 

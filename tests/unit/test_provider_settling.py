@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from infra.provider import settling
+from infra.provider import orphans, settling
 from infra.provider.context import machine_at
 from infra.provider.families import FAMILIES
 from infra.provider.family import create, delete
 from infra.provider.host import _moved
 from infra.provider.inputs import HostInputs
 from infra.provider.main import context_of
-from pachon.drivers.run_file import RunFile
+from pachon.drivers.run_file import Declared, RunFile
 from pachon.model.hardware import Kind, ResourceInputs, inputs_of
 from pachon.model.lifecycle import MachineState
 from pachon.store.database import Store
@@ -163,6 +163,22 @@ def test_a_machine_that_was_let_go_and_is_declared_again_is_known_to_stand(world
     assert machine_of_it.address not in {entry.address for entry in standing(store, "base")}
     assert settle(world, store) == [machine_of_it.address]
     assert machine_of_it.address in {entry.address for entry in standing(store, "base")}
+
+
+def test_a_host_that_was_moved_while_its_machine_was_silent_is_still_found_there(world: World, store: Store) -> None:
+    host, run = declared(world, Kind.HOST), run_file(world, store)
+    there = {**host.inputs, "serial": "S0002", "generation": "0" * 12}
+    moved = ResourceInputs(kind=Kind.HOST, address=host.address, inputs=there)
+    work(run, begin, "create", host)
+    work(run, HOST.create, dict(host.inputs))
+    work(run, begin, "create", moved)
+    definition = {host.address: Declared(kind=Kind.HOST.value, inputs=there)}
+    after = run_file(world, store).model_copy(update={"definition": definition})
+    (found,) = asyncio.run(orphans.find(after, in_state=[]))
+    assert (found.stamp.generation, found.inputs["serial"]) == (host.generation, "S0001")
+    begun, last = unfinished(store, "base", run_id=after.run_id), last_steps(store, "base")
+    asyncio.run(settling.settle(after, begun, last=last))
+    assert host.generation in {entry.generation for entry in open_steps(store)}, "it is yet to be removed"
 
 
 def test_a_volume_whose_host_is_gone_is_looked_for_by_nobody(world: World, store: Store) -> None:

@@ -111,12 +111,14 @@ class SiteHardware:
     async def leftovers(self, made: Sequence[Entry]) -> "list[Orphan]":
         """What a killed run made and the definition has since dropped; ``made`` is what the journal says may stand.
 
+        So may what was begun and never ended, whatever was begun at its address since.
+
         Only something made and no longer wanted leads to a look into the engine's state and at the world.
         """
         from infra.provider import orphans
 
         wanted = {r.address: r.generation for resources in self.resources.values() for r in resources}
-        if all(wanted.get(entry.address) == entry.generation for entry in made):
+        if all(wanted.get(entry.address) == entry.generation for entry in (*made, *self._begun())):
             return []
         exports = await asyncio.gather(*(self.engine.export(stack) for stack in self.stack_by_name.values()))
         in_state = [Stamp(address=each.address, generation=each.generation) for export in exports for each in export]
@@ -130,13 +132,16 @@ class SiteHardware:
         """
         from infra.provider import settling
 
-        site, lease = self.stack_by_name["compute"].site, self.engine.lease
-        begun = unfinished(self.store, site, run_id="" if lease is None else lease.run_id)
-        last = last_steps(self.store, site)
+        begun, last = self._begun(), last_steps(self.store, self.stack_by_name["compute"].site)
         declared = {resource.address for resources in self.resources.values() for resource in resources}
         if not settling.to_settle(declared, begun, last):
             return []
         return await settling.settle(self.engine.run_file(self.stack_by_name["compute"]), begun, last=last)
+
+    def _begun(self) -> list[Entry]:
+        """Steps that other runs left without an outcome."""
+        lease = self.engine.lease
+        return unfinished(self.store, self.stack_by_name["compute"].site, run_id=lease.run_id if lease else "")
 
     def has_record(self, stack: StackName) -> bool:
         """Whether the engine may have a state of the stack; without one all that is declared is yet to be created."""
