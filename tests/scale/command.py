@@ -1,6 +1,8 @@
 """The command line as a process for which the twin stands in for all racks, and that says what it cost.
 
-python -m tests.scale.command COST WORDS…     writes COST, a line of JSON, when it ends
+python -m tests.scale.command COST FILES WORDS…     writes COST, a line of JSON, when it ends
+
+FILES is how many files it may have open; 0: as many as the machine allows.
 """
 
 import json
@@ -16,8 +18,10 @@ from pachon import ground
 SAMPLE_SECONDS = 0.1
 
 
-def main(cost: Path, words: list[str]) -> int:
+def main(cost: Path, words: list[str], *, files: int = 0) -> int:
     """The command's exit status."""
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     ground.of = Twin  # before anything else takes it from there
     from pachon.cli.main import run
 
@@ -45,4 +49,4 @@ def main(cost: Path, words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[3:], files=int(sys.argv[2])))

@@ -138,12 +138,17 @@ class Fleet:
         finally:
             store.close()
 
+    def edit(self) -> None:
+        """Have a file of the definition be another, though it says the same."""
+        path = self.definition / "facility.yaml"
+        path.write_text(path.read_text() + "# edited\n")
+
     def _site_of(self, host: HostName) -> str:
         return next(each.site for each in self.facility().hosts if each.name == host)
 
-    def command(self, *words: str, cost: str = "cost") -> subprocess.Popen[bytes]:
-        """The command line at work on this facility; its output is kept in a pipe."""
-        argv = [sys.executable, "-m", "tests.scale.command", str(self.top / f"{cost}.json"), *words]
+    def command(self, *words: str, cost: str = "cost", files: int = 0) -> subprocess.Popen[bytes]:
+        """The command line at work on this facility, with so many files at most; its output is kept in a pipe."""
+        argv = [sys.executable, "-m", "tests.scale.command", str(self.top / f"{cost}.json"), str(files), *words]
         return subprocess.Popen(
             [*argv, "--facility", str(self.definition), "--json"],
             cwd=places.CHECKOUT,

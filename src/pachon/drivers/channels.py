@@ -14,9 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import asyncssh
-
 from pachon.drivers.ssh import Act, Credentials, Detours, Fleet, Host, Trust, connect
+from pachon.drivers.ssh_library import asyncssh
 from pachon.errors import PermanentError, TemporaryError
 
 PROGRAM = Path(__file__).with_name("resident_program.py")

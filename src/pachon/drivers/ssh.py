@@ -15,9 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import asyncssh
-
 from pachon.drivers.sent_program import RUNNER, packed
+from pachon.drivers.ssh_library import asyncssh
 from pachon.errors import PachonError, PermanentError, TemporaryError
 
 CONNECT_SECONDS = 5.0

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pachon.drivers.pulumi import Engine, PlannedAction, Stack, StackResult
-from pachon.drivers.pulumi.answers import Verb
 from pachon.drivers.run_file import Allowed, RunFile
 from pachon.drivers.ssh import Fleet
 from pachon.errors import PachonError
@@ -21,6 +19,8 @@ from pachon.store.receipts import Receipt, put_receipt, receipt
 if TYPE_CHECKING:
     from infra.provider.context import Context
     from infra.provider.orphans import Orphan
+    from pachon.drivers.pulumi import Engine, PlannedAction, Stack, StackResult
+    from pachon.drivers.pulumi.answers import Verb
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ Observations = dict[str, Observation]
 class SiteHardware:
     """The stacks of one site, with the engine that carries them out and the store that remembers."""
 
-    engine: Engine
+    engine: "Engine"
     store: Store
-    stack_by_name: Mapping[StackName, Stack]
+    stack_by_name: "Mapping[StackName, Stack]"
 
     @cached_property
     def resources(self) -> dict[StackName, list[ResourceInputs]]:
@@ -149,8 +149,10 @@ class SiteHardware:
         folder = self.engine.state / "pulumi" / ".pulumi" / "stacks" / named.project
         return bool(self.engine.own_backend) or any(folder.glob(f"{named.label}.json*"))
 
-    def all_as(self, stack: StackName, verb: Verb, reason: str) -> list[PlannedAction]:
+    def all_as(self, stack: StackName, verb: "Verb", reason: str) -> "list[PlannedAction]":
         """The same action at all that the stack declares, where that is known without the engine."""
+        from pachon.drivers.pulumi import PlannedAction
+
         return [
             PlannedAction(
                 address=resource.address,
@@ -164,13 +166,18 @@ class SiteHardware:
 
     async def preview(
         self, stack: StackName, *, refresh: bool = False, keep_unseen: bool = False
-    ) -> list[PlannedAction]:
+    ) -> "list[PlannedAction]":
         """What the engine says it would do."""
         return await self.engine.preview(self.stack_by_name[stack], refresh=refresh, keep_unseen=keep_unseen)
 
     async def apply(
-        self, stack: StackName, *, allowed: Iterable[PlannedAction] | None, destroy_data: Iterable[str], refresh: bool
-    ) -> StackResult:
+        self,
+        stack: StackName,
+        *,
+        allowed: "Iterable[PlannedAction] | None",
+        destroy_data: Iterable[str],
+        refresh: bool,
+    ) -> "StackResult":
         """One attempt at the stack; the provider is held to what was planned.
 
         What does not answer stays in the engine's state: one dead BMC must not keep the others from being mended.
@@ -194,7 +201,7 @@ class SiteHardware:
         )
 
 
-def allowed_of(actions: Iterable[PlannedAction]) -> Iterable[Allowed]:
+def allowed_of(actions: "Iterable[PlannedAction]") -> Iterable[Allowed]:
     """What the provider may do when these are the planned actions."""
     for action in actions:
         if action.verb in ("create", "update", "replace", "delete"):

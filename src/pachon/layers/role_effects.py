@@ -10,15 +10,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import yaml
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.nativetypes import NativeEnvironment
+from typing import TYPE_CHECKING, Any
 
 from pachon.layers.role_trees import PLAYBOOKS
 from pachon.model.effects import BUILTIN, INEXPRESSIBLE, MODULES, NOTHING, effects_of
 from pachon.model.manifest import Subject, subjects_of
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.nativetypes import NativeEnvironment
 
 NEVER = "never"
 READ = ("dest", "enabled", "force", "name", "path", "src", "state")
@@ -107,6 +107,8 @@ def image_tasks_of(role: str, playbooks: Path = PLAYBOOKS) -> frozenset[str]:
 
 
 def _take(made: Leavings, task: Mapping[str, Any], variables: Mapping[str, Any], folder: Path, *, owner: str) -> None:
+    from jinja2 import TemplateError
+
     if NEVER in _listed(task.get("tags")) or task["name"] in made.said:
         return
     module = _module(task)
@@ -147,12 +149,15 @@ def _resolved(value: Any, variables: Mapping[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> NativeEnvironment:
+def _environment() -> "NativeEnvironment":
+    from jinja2 import StrictUndefined
+    from jinja2.nativetypes import NativeEnvironment
+
     return NativeEnvironment(undefined=StrictUndefined)
 
 
 @lru_cache(maxsize=1024)
-def _template(text: str) -> Template:
+def _template(text: str) -> "Template":
     return _environment().from_string(text)
 
 
@@ -190,4 +195,6 @@ def modules_of(role: str, playbooks: Path = PLAYBOOKS) -> set[str]:
 
 @lru_cache(maxsize=256)
 def _yaml(path: Path) -> Any:
+    import yaml
+
     return yaml.safe_load(path.read_text()) if path.is_file() else None

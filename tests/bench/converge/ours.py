@@ -13,12 +13,12 @@ from pachon.processes import brief
 
 async def converge(folder: Path, state: Path) -> dict[str, object]:
     """What had to be played, what did not answer and what failed."""
-    from pachon import definition
+    from pachon import defined
     from pachon.layers.hosts import SiteHosts
     from pachon.store.database import open_store
     from pachon.store.lease import hold
 
-    facility = definition.load(folder)
+    facility = defined.load(folder).facility  # as each command has it
     (site,) = facility.sites
     store = open_store(state / "store.db")
     try:
