@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pachon.layers.sight import Sight
 from pachon.model.manifest import Difference
 from pachon.store.database import Store, open_store
 from pachon.store.lease import hold
-from pachon.store.receipts import Receipt, intend, put_receipt, receipts_at
+from pachon.store.receipts import intend, put_receipt, receipts_at
 from pachon.store.tables import receipts
 from tests.fake_plays import FakePlays, FakeProbe
 
@@ -77,15 +77,16 @@ def file_of(layer: SiteHosts) -> Path:
 def judged(layer: SiteHosts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Hosts whose receipts are read for what is pending now."""
     asked: list[str] = []
+    real = proven.Kept.with_receipts
 
-    def read(store: Store, addresses: Sequence[str]) -> dict[str, Receipt]:
-        asked.extend(addresses)
-        return receipts_at(store, addresses)
+    def noted(self: proven.Kept, store: Store, hosts: Collection[str]) -> proven.Kept:
+        asked.extend(hosts)
+        return real(self, store, hosts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(proven, "receipts_at", read)
+        patch.setattr(proven.Kept, "with_receipts", noted)
         layer.pending()
-    return sorted({each.split("/")[2] for each in asked})
+    return sorted(each.rpartition("/")[2] for each in asked)
 
 
 def intended(layer: SiteHosts, patch: pytest.MonkeyPatch) -> None:

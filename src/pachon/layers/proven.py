@@ -21,7 +21,7 @@ from pachon.layers.served import version
 from pachon.model.facility import Facility, HostName
 from pachon.model.stamp import digest
 from pachon.store.database import Store
-from pachon.store.receipts import Receipt, Version, receipts_at
+from pachon.store.receipts import Receipt, Version, receipts_at, receipts_under
 
 FOLDER = "proven"
 
@@ -40,10 +40,13 @@ class Kept:
     """Of the hosts that were asked for."""
 
     def with_receipts(self, store: Store, hosts: Collection[str]) -> "Kept":
-        """The same with the receipts of the hosts at these addresses."""
+        """The same with the receipts of the hosts at these addresses, all of one site."""
         wanted = set(hosts)
         addresses = [each for each in self.versions if each.rpartition("/role/")[0] in wanted]
-        return replace(self, receipts=receipts_at(store, addresses))
+        if 2 * len(addresses) <= len(self.versions):
+            return replace(self, receipts=receipts_at(store, addresses))
+        site = addresses[0].partition("/")[0]
+        return replace(self, receipts=receipts_under(store, f"{site}/host/"))
 
     def key(self, basis: str, host: str, texts: Mapping[str, str], own: Sequence[Any]) -> str:
         """Digest of all that the host at this address is judged from; empty if some of it has worn off with time.
