@@ -162,6 +162,10 @@ class Context:
             cure="make a new plan: the definition or the world has moved since",
         )
 
+    def is_to_go(self, address: str) -> bool:
+        """Whether the plan removes it, for good or to make it anew."""
+        return any(allowed.verb in ("delete", "replace") for allowed in self._allowed.get(address, ()))
+
     def tell(self, event: Event) -> None:
         """Hand the event to whoever follows the run."""
         self._append(self.run.events, {key: value for key, value in vars(event).items() if value is not None})

@@ -128,6 +128,8 @@ class FolderWorld:
 
     async def run_program(self, host: HostAt, program: ProgramName, call: Document) -> Document:  # noqa: D102
         await self._pause("program")
+        if not self._is_up(host.management_address):
+            raise TemporaryError(f"no SSH answer from {host.management_address}", cure="see that it is powered on")
         path = self._folder / "hosts" / f"{host.name}.json"
         state = _read(path) or {"fencing_token": 0, "segments": {}, "volumes": {}}
         if call.get("verb") not in ("holds", "read"):
@@ -145,6 +147,12 @@ class FolderWorld:
                 answer = {}
         _write(path, state)
         return answer
+
+    def _is_up(self, address: str) -> bool:
+        """Whether the host that was once written to that machine runs; of one that never was, nobody asks."""
+        named = _read(self._folder / "addresses" / f"{address}.json")
+        found = None if named is None else self._machine(named["serial"])
+        return found is None or not found["images_written"] or bool(found["on"] and found["stamp"])
 
     async def close(self) -> None:  # noqa: D102
         return

@@ -246,6 +246,18 @@ async def _give_addresses(context: Context, wanted: HostInputs) -> None:
         await context.world.run_program(host, "addresses", call)
 
 
+async def is_going(context: Context, address: str) -> bool:
+    """Whether this run removes that host, or one has removed it."""
+    from sqlalchemy.engine import Connection
+
+    from pachon.store.journal import removed_in
+
+    def work(connection: Connection) -> bool:
+        return removed_in(connection, address)
+
+    return context.is_to_go(address) or bool(await context.journal.write(work))
+
+
 async def made_before(context: Context, stamp: Stamp) -> bool:
     """Whether an earlier step brought exactly this host up."""
     from sqlalchemy.engine import Connection

@@ -8,10 +8,10 @@ from typing import Any
 
 from infra.provider.context import Context
 from infra.provider.family import Found, Properties
-from infra.provider.host import fencing
+from infra.provider.host import fencing, is_going
 from infra.provider.inputs import NetworkInputs, Switch
 from infra.provider.world import HostAt
-from pachon.errors import PermanentError
+from pachon.errors import PermanentError, TemporaryError
 from pachon.model.hardware import Kind
 from pachon.model.stamp import Stamp, parse_stamp
 
@@ -63,13 +63,21 @@ class Networks:
         before, wanted = NetworkInputs.model_validate(old), NetworkInputs.model_validate(new)
         kept = {switch.host for switch in wanted.switches}
         gone = [switch for switch in before.switches if switch.host not in kept]
-        await asyncio.gather(*(self._call(context, before, switch, "remove") for switch in gone))
+        await asyncio.gather(*(self._remove(context, before, switch) for switch in gone))
         return await self.create(context, new)
 
     async def delete(self, context: Context, inputs: Properties) -> None:
         """Remove the bridges that carry exactly this stamp."""
         wanted = NetworkInputs.model_validate(inputs)
-        await asyncio.gather(*(self._call(context, wanted, switch, "remove") for switch in wanted.switches))
+        await asyncio.gather(*(self._remove(context, wanted, switch) for switch in wanted.switches))
+
+    async def _remove(self, context: Context, wanted: NetworkInputs, switch: Switch) -> None:
+        """Remove the bridge from a switch; it goes with one that goes itself and does not answer."""
+        try:
+            await self._call(context, wanted, switch, "remove")
+        except TemporaryError:
+            if not await is_going(context, f"{wanted.site}/host/{switch.host}"):
+                raise
 
     async def _apply(self, context: Context, wanted: NetworkInputs, switch: Switch) -> dict[str, Any]:
         answer = await self._call(context, wanted, switch, "apply")

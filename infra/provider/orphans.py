@@ -77,6 +77,31 @@ async def destroy(run: RunFile, orphan: Orphan) -> None:
         await context.close()
 
 
+async def let_go(run: RunFile, orphan: Orphan, why: str) -> None:
+    """Say in the journal that it is gone, without a look at it: what it is on goes, and does not answer."""
+    context = context_of(run)
+    try:
+        context.require_allowed(orphan.stamp.address, "delete", orphan.stamp.generation)
+        given = {"kind": orphan.kind.value, "generation": orphan.stamp.generation, "inputs": orphan.inputs}
+        step = await context.journal.intend(orphan.stamp.address, "delete", **given)
+        await context.journal.finish(step, "done", why)
+    finally:
+        await context.close()
+
+
+async def enrol(run: RunFile, machine: Properties) -> None:
+    """Have the machine inspected and enrolled, allowed by the run.
+
+    Raises:
+        PermanentError: it is not what the tables say.
+    """
+    context = context_of(run)
+    try:
+        await doing.create(context, FAMILIES[Kind.MACHINE.value], machine)
+    finally:
+        await context.close()
+
+
 def _from_journal(context: Context) -> list[Orphan]:
     from pachon.store.journal import standing, unfinished
 

@@ -53,7 +53,12 @@ class Volumes:
         return await _call(context, VolumeInputs.model_validate(new), "apply", old_mount=str(old.get("mount", "")))
 
     async def delete(self, context: Context, inputs: Properties) -> None:
-        """Remove the volume if it carries exactly this stamp; with data in it only when that was approved by name."""
+        """Remove the volume if it carries exactly this stamp; with data in it only when that was approved by name.
+
+        One that the journal knows to be gone is not looked for: the host under it may be gone as well.
+        """
+        if await _was_removed(context, str(inputs["address"]), str(inputs["generation"])):
+            return
         if not inputs.get("mount"):
             inputs = {**inputs, "mount": NOWHERE}
         wanted = VolumeInputs.model_validate(inputs)
@@ -64,6 +69,17 @@ class Volumes:
                 f"{wanted.address}: it holds data ({answer['refused']}) and its destruction was not approved",
                 cure="move the data away, or approve the destruction of this volume by name",
             )
+
+
+async def _was_removed(context: Context, address: str, generation: str) -> bool:
+    from sqlalchemy.engine import Connection
+
+    from pachon.store.journal import removed_in
+
+    def work(connection: Connection) -> bool:
+        return removed_in(connection, address, generation)
+
+    return bool(await context.journal.write(work))
 
 
 async def holds(context: Context, inputs: Properties) -> str:

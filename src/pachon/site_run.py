@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from pachon.configuring import Configuring, Tap
 from pachon.drivers.pulumi import PlannedAction, StackResult
-from pachon.errors import PachonError
+from pachon.drivers.run_file import RunFile
+from pachon.errors import PachonError, TemporaryError
+from pachon.layers import beforehand
 from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.layers.policies import SitePolicies, node_address
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
-from pachon.model.hardware import STACKS, Kind, StackName, through_switches
+from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, through_switches
 from pachon.progress import Event, silent
 from pachon.site_look import Look
 from pachon.store.journal import addresses_of
@@ -51,8 +53,8 @@ class SiteRun:
     """Volumes that may go with the data that the plan has seen in them."""
     results: dict[StackName, StackResult] = field(default_factory=dict)
     failures: list[Failed] = field(default_factory=list)
-    destroyed: list[str] = field(default_factory=list)
-    """Orphans that were removed."""
+    destroyed: dict[str, str] = field(default_factory=dict)
+    """What was removed beside the engine, and why."""
     forgotten: set[HostName] = field(default_factory=set)
     """Workers that Slurm has forgotten."""
     why: str = ""
@@ -72,12 +74,13 @@ class SiteRun:
             self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
             await self._drain(found.workers)
-            await self._destroy(found.orphans)
-            await self._bring_about(found, planned)
+            for orphan in found.orphans:
+                await self._remove(orphan, orphan.as_action(), "removed what a killed run had left")
+            await self._bring_about(found, await self._make_way(found, planned))
             await self._look_again([each for name in todo for each in found.moved[name]])
             await self.hardware.settle()
             told = [f"{name} ran because {found.reason(name)}" for name in todo]
-            told += [f"removed what a killed run had left: {address}" for address in self.destroyed]
+            told += [f"{why}: {address}" for address, why in self.destroyed.items()]
             told += self._why_played(pending)
             told += [f"had Slurm forget {name}" for name in await self._forget(found.workers)]
             self.why = f"site {self.site.name}: " + "; ".join(told)
@@ -120,25 +123,69 @@ class SiteRun:
     def _why_skipped(self, name: StackName) -> str:
         return "same inputs, and seen to be right" if self.hardware.resources[name] else "the definition has none here"
 
-    async def _destroy(self, orphans: "Sequence[Orphan]") -> None:
-        from infra.provider import orphans as leftovers
+    async def _make_way(
+        self, found: Look, planned: Mapping[StackName, list[PlannedAction]]
+    ) -> Mapping[StackName, list[PlannedAction]]:
+        """What is left for the engines, once what they would come too late to remove is gone."""
+        actions = [action for each in planned.values() for action in each]
+        declared = [each for resources in self.hardware.resources.values() for each in resources]
+        stuck: set[str] = set()
+        for removal in beforehand.removals(found.made, actions, declared):
+            address = removal.action.address
+            if address in stuck:
+                continue
+            if removal.machine is not None and not await self._is_there(removal.machine, actions):
+                stuck.add(address)  # the engine says of the machine what is wrong
+            elif not await self._remove(removal.orphan, removal.action, "removed beforehand"):
+                stuck.add(address)
+                if removal.under and removal.under not in stuck:
+                    stuck.add(removal.under)
+                    said, cure = f"not removed: {address} on it could not be", "mend that; the next run goes on"
+                    self.failures.append(Failed(address=removal.under, error=said, cure=cure))
+        return {name: [each for each in planned[name] if each.address not in stuck] for name in planned}
 
-        for orphan in orphans:
-            address = orphan.stamp.address
-            run = self.hardware.engine.run_file(
-                self.hardware.stack_by_name["compute"],
-                allowed=tuple(allowed_of([orphan.as_action()])),
-                destroy_data=tuple(self.destroy_data),
-            )
-            self.progress(Event("plan", address, "started", "removing what a killed run left"))
+    async def _is_there(self, machine: ResourceInputs, actions: Sequence[PlannedAction]) -> bool:
+        """Whether the machine is what the tables say, or nothing is planned for it."""
+        from infra.provider import orphans
+
+        own = [each for each in actions if each.address == machine.address and each.verb != "none"]
+        if own:
             try:
-                await leftovers.destroy(run, orphan)
-            except PachonError as error:
-                self.failures.append(Failed(address=address, error=error.message, cure=error.cure))
-                self.progress(Event("plan", address, "failed", str(error)))
-            else:
-                self.destroyed.append(address)
-                self.progress(Event("plan", address, "done", "removed"))
+                await orphans.enrol(self._run_file(own), machine.inputs)
+            except PachonError:
+                return False
+        return True
+
+    def _run_file(self, actions: Iterable[PlannedAction]) -> RunFile:
+        """What the provider is told that does these beside the engine."""
+        return self.hardware.engine.run_file(
+            self.hardware.stack_by_name["compute"],
+            allowed=tuple(allowed_of(actions)),
+            destroy_data=tuple(self.destroy_data),
+        )
+
+    async def _remove(self, orphan: "Orphan", action: PlannedAction, why: str) -> bool:
+        """Whether it is gone; of a volume also if the host under it, which goes too, does not answer."""
+        from infra.provider import orphans
+
+        address = orphan.stamp.address
+        run = self._run_file([action])
+        self.progress(Event("plan", address, "started", "removing"))
+        try:
+            try:
+                await orphans.destroy(run, orphan)
+            except TemporaryError as error:
+                if orphan.kind is not Kind.VOLUME:
+                    raise
+                why = f"goes with its host, which does not answer: {error.message}"
+                await orphans.let_go(run, orphan, why)
+        except PachonError as error:
+            self.failures.append(Failed(address=address, error=error.message, cure=error.cure))
+            self.progress(Event("plan", address, "failed", str(error)))
+            return False
+        self.destroyed[address] = why
+        self.progress(Event("plan", address, "done", why))
+        return True
 
     async def _drain(self, workers: Sequence[HostName]) -> None:
         if self.hosts is not None and workers:
@@ -266,9 +313,10 @@ class SiteRun:
 
     def _take(self, name: StackName, result: StackResult) -> None:
         self.results[name] = result
+        told = {failure.address for failure in self.failures}
         failed = [Failed(address=each.address, error=each.message, cure=each.cure) for each in result.failures]
         failed += [Failed(address=f"{self.site.name}/stack/{name}", error=said, cure="") for said in result.said]
-        self.failures += failed
+        self.failures += [each for each in failed if each.address not in told]
         if failed:
             number = len(failed)
             self.progress(Event(name, self.site.name, "failed", f"{number} failed, the others are right"))

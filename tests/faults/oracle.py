@@ -126,8 +126,11 @@ def judge(seen: Seen, like: Seen, scene: str, definition: str) -> list[str]:
     ]
 
 
-def judge_plainly(seen: Seen, carries: Mapping[str, str]) -> list[str]:
-    """The same without anything to compare with: what must hold of any facility whose hosts are on those machines."""
+def judge_plainly(seen: Seen, carries: Mapping[str, str], *, imaged: Mapping[str, int]) -> list[str]:
+    """The same without anything to compare with: what must hold of any facility whose hosts are on those machines.
+
+    ``imaged``: how often the disk of each was to be written so far.
+    """
     wrong = []
     for serial, machine in seen.machines.items():
         host, (tag, stamp) = carries.get(serial), (str(machine["asset_tag"]), str(machine["stamp"]))
@@ -142,7 +145,7 @@ def judge_plainly(seen: Seen, carries: Mapping[str, str]) -> list[str]:
         roles = played.get("roles", {}) if played.get("installation") == installed else {}
         if host is not None and any(len(set(roles.get(role, {}).values())) != 1 for role in ROLES):
             wrong.append(f"lost: {host} on {installed} has {played} of its roles")
-        if machine["images_written"] > 1:
+        if machine["images_written"] > imaged.get(serial, 0):
             wrong.append(f"doubled: the disk of {serial} was written {machine['images_written']} times")
     wrong += [
         f"the journal's last word of {address} is {verb} {outcome}"

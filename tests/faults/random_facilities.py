@@ -28,6 +28,8 @@ from tests.faults.kills import MEMORY, child
 from tests.faults.scenes import Place
 
 MACHINES = 6
+CARRIER = 2
+"""Number of the host that has a volume where there is a switch."""
 NAME = "drawn"
 FAULTS = ("kill", "temporary", "permanent")
 
@@ -55,22 +57,19 @@ def facilities(draw: st.DrawFn) -> tuple[Drawn, Drawn]:
     furnished: bool = draw(st.booleans())
     fixed = [1, 2] if furnished else []
     numbers = list(range(len(fixed) + 1, MACHINES + 1))
-    others = draw(st.lists(st.sampled_from(numbers), unique=True, max_size=2))
+    others = draw(st.lists(st.sampled_from(numbers), unique=True, max_size=3))
     hosts = fixed + sorted(others)
     before = Drawn({host: host for host in hosts}, furnished, 1, people=False)
-    free = [number for number in range(1, MACHINES + 1) if number not in hosts]
-    after = dict(before.machine_by_host)
-    for host in others:
-        match draw(st.sampled_from(["keep", "move", "drop"])):
-            case "move" if free:
-                after[host] = free.pop(draw(st.integers(0, len(free) - 1)))
-            case "drop":
-                del after[host]
-            case _:
-                pass
+    fates = {host: draw(st.sampled_from(["keep", "move", "drop"])) for host in others}
+    if furnished:
+        fates[CARRIER] = draw(st.sampled_from(["keep", "drop"]))
+    after = {host: host for host in hosts if fates.get(host, "keep") == "keep"}
+    coming = [host for host, fate in fates.items() if fate == "move"]
     one_more: bool = draw(st.booleans())
-    if free and one_more:
-        after[MACHINES + 1] = free.pop()
+    if one_more:
+        coming.append(MACHINES + 1)
+    free = [number for number in range(1, MACHINES + 1) if number not in after]
+    after |= dict(zip(coming, draw(st.permutations(free)), strict=False))  # also onto a machine that another leaves
     return before, Drawn(after, furnished, draw(st.sampled_from([1, 2])), draw(st.booleans()))
 
 
@@ -101,12 +100,21 @@ def write(drawn: Drawn, folder: Path) -> None:
         for host, machine in drawn.machine_by_host.items():
             if (number == machine and host > MACHINES) or number == host:
                 text = line.replace(making.host(NAME, number), making.host(NAME, host))
+                text = text.replace(f".{10 + number},", f".{10 + host},")
                 kept.append(text.replace(making.serial(NAME, number), making.serial(NAME, machine)))
     text = "\n".join(kept) + "\n"
+    if drawn.furnished and CARRIER not in drawn.machine_by_host:
+        text = text.partition("storage_pools:\n")[0]
     path.write_text(text if drawn.machine_by_host else text.replace("hosts:\n", "hosts: []\n"))
     if drawn.people:
         with (folder / "facility.yaml").open("a") as file:
             file.write(scenes.PEOPLE)
+
+
+def imaged(*drawn: Drawn) -> dict[str, int]:
+    """How many hosts one after the other each machine has, by serial."""
+    serials = {serial for each in drawn for serial in each.carries}
+    return {serial: len({each.carries[serial] for each in drawn if serial in each.carries}) for serial in serials}
 
 
 def destroyed(before: Drawn, after: Drawn) -> frozenset[str]:
@@ -115,7 +123,9 @@ def destroyed(before: Drawn, after: Drawn) -> frozenset[str]:
         host for host, machine in before.machine_by_host.items() if after.machine_by_host.get(host, machine) != machine
     }
     gone |= before.machine_by_host.keys() - after.machine_by_host.keys()
-    return frozenset(f"here/host/{making.host(NAME, host)}" for host in gone)
+    others = {"here/volume/landing"} if before.furnished and CARRIER in gone else set()
+    others |= {f"here/network/{name}" for name in ("lone", "management") if before.furnished}
+    return frozenset({f"here/host/{making.host(NAME, host)}" for host in gone} | others)
 
 
 def strike(fault: Fault) -> None:
@@ -148,14 +158,17 @@ def run_through(before: Drawn, after: Drawn, fault: Fault) -> list[str]:
         for name, drawn in (("made", before), ("changed", after)):
             write(drawn, place.definition(name))
         scenes.seed(place, definition.load(place.definition("made")))
-        wrong = _through(place, "made", before, frozenset(), None if fault.changing else fault)
+        wrong = _through(place, "made", (before,), frozenset(), None if fault.changing else fault)
         destroy = destroyed(before, after) & scenes.begun(place)
-        return wrong or _through(place, "changed", after, destroy, fault if fault.changing else None)
+        return wrong or _through(place, "changed", (before, after), destroy, fault if fault.changing else None)
     finally:
         shutil.rmtree(top)
 
 
-def _through(place: Place, name: str, drawn: Drawn, destroy: frozenset[str], fault: Fault | None) -> list[str]:
+def _through(
+    place: Place, name: str, drawn: Sequence[Drawn], destroy: frozenset[str], fault: Fault | None
+) -> list[str]:
+    """What is wrong after runs to the last of these, which come one after the other."""
     wanted = scenes.order(place, name, destroy=destroy)
 
     def struck() -> None:
@@ -184,7 +197,7 @@ def _through(place: Place, name: str, drawn: Drawn, destroy: frozenset[str], fau
         return [f"the run after {fault} ends with {status}: {said}"]
     wrong = list(json.loads((place.top / "report.json").read_text()))
     wrong += too_early(place)
-    return wrong + oracle.judge_plainly(oracle.read(place.top), drawn.carries)
+    return wrong + oracle.judge_plainly(oracle.read(place.top), drawn[-1].carries, imaged=imaged(*drawn))
 
 
 def too_early(place: Place) -> list[str]:
@@ -198,13 +211,17 @@ def too_early(place: Place) -> list[str]:
     actions = [each for path in paths for wave in json.loads(path.read_text())["waves"] for each in wave["actions"]]
     began: dict[str, int] = {}
     done: dict[str, int] = {}
+    going = {action["address"] for action in actions if action["verb"] == "delete"}
     for number, event in enumerate(events):
+        if event["stage"] == "plan" and event["address"] not in going:
+            continue  # it makes way for another; it is made where it is to be later
         if event["state"] == "started" and event["stage"] != "hosts":
             began.setdefault(event["address"], number)
         if event["state"] == "started" and event["stage"] == "hosts":
             began.setdefault(event["address"] + "/role", number)
         if event["state"] == "done" and event["stage"] != "hosts":
-            done[event["address"]] = number
+            known = done.get(event["address"], number)  # what is gone is found gone by the engine once more
+            done[event["address"]] = known if event["address"] in going else number
     hardware = {each["address"] for each in actions if each["layer"] == "hardware"}
     return [
         f"{action['address']} began before {need} was done"

@@ -252,6 +252,36 @@ def test_a_volume_with_data_goes_only_when_its_destruction_was_approved_by_name(
     assert world.host_file("base-h001")["volumes"] == {}
 
 
+def test_a_volume_goes_with_a_host_that_is_gone_and_is_not_looked_for_again(world: World, session: Session) -> None:
+    host, inputs = declared(world, "compute", Kind.HOST).inputs, declared(world, "storage", Kind.VOLUME).inputs
+    session(doing.create, HOST, host)
+    session(doing.create, VOLUME, inputs)
+    session(doing.delete, HOST, host)
+    with pytest.raises(TemporaryError, match="no SSH answer"):
+        session(doing.delete, VOLUME, inputs)
+    orphan = Orphan(Stamp(address=inputs["address"], generation=inputs["generation"]), Kind.VOLUME, inputs)
+    with pytest.raises(RefusedError, match="approved has no 'delete'"):
+        asyncio.run(orphans.let_go(session.run.model_copy(update={"allowed": ()}), orphan, "its host is gone"))
+    asyncio.run(orphans.let_go(session.run, orphan, "its host is gone"))
+    session(doing.delete, VOLUME, inputs)
+
+
+def test_a_bridge_goes_with_a_switch_that_is_to_go_and_does_not_answer(world: World, session: Session) -> None:
+    inputs = declared(world, "network", Kind.NETWORK).inputs
+    host = declared(world, "network", Kind.HOST).inputs
+    session(doing.create, HOST, host)
+    session(doing.create, NETWORK, inputs)
+    path = next(path for path in (world.folder / "machines").iterdir() if path.stem == host["serial"])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "on": False}))
+    with pytest.raises(TemporaryError, match="no SSH answer"):
+        session(doing.delete, NETWORK, inputs)
+    allowed = [
+        Allowed(address=address, verb="delete", generation="") for address in (inputs["address"], host["address"])
+    ]
+    session.run = session.run.model_copy(update={"allowed": tuple(allowed)})
+    session(doing.delete, NETWORK, inputs)
+
+
 def test_a_host_turns_away_a_writer_whose_token_is_older(world: World) -> None:
     inputs = declared(world, "storage", Kind.VOLUME).inputs
     run = run_file(world)

@@ -66,6 +66,16 @@ class Ground:
         """Sites whose machines boot through switch machines."""
         return frozenset(site.name for site in self.facility.sites if through_switches(self.facility, site))
 
+    @cached_property
+    def host_on(self) -> dict[str, str]:
+        """Address of the host that is to be on each machine, by serial."""
+        active = (host for site in self.facility.sites for host in site.active_hosts)
+        return {host.machine: f"{host.site}/host/{host.name}" for host in active}
+
+    def is_in_the_way(self, host: str) -> bool:
+        """Whether the machine that this standing host is on is to carry another."""
+        return self.host_on.get(self.serial_now(host), host) != host
+
     def serial_now(self, host: str) -> str:
         """Serial of the machine that a standing host is on."""
         return str(self.made.get(host, {}).get("serial", ""))
@@ -160,7 +170,7 @@ def _before_making(action: Action, ground: Ground, index: _Index) -> set[int]:
         found |= {
             place
             for place in index.leaving(ground).get(host.machine, ())
-            if index.actions[place].stack == "leftover" and index.actions[place].site == site
+            if index.actions[place].verb == "delete" and index.actions[place].site == site
         }
         if host.flavour != SWITCH_FLAVOUR and site in ground.boots_through_switches:
             found |= index.making(*index.network.get(site, []))
@@ -180,7 +190,7 @@ def _before_delete(action: Action, ground: Ground, index: _Index) -> set[int]:
     if "/host/" not in action.address:
         return set()
     found = index.removing(*ground.volumes_on(action.address))
-    if action.stack == "network":
+    if action.stack == "network" and not ground.is_in_the_way(action.address):
         networks = [address for address in index.network.get(action.site, []) if "/network/" in address]
         found |= index.making(*networks) | index.removing(*networks)
     return found

@@ -44,6 +44,12 @@ _MADE = (
     )
     .limit(1)
 )
+_ENDED_LAST = (
+    select(steps.c.verb, steps.c.generation, steps.c.outcome)
+    .where(steps.c.address == bindparam("address"), steps.c.outcome.is_not(None))
+    .order_by(steps.c.id.desc())
+    .limit(1)
+)
 """Statements are made once: to make one costs as much as to execute it."""
 
 
@@ -196,6 +202,12 @@ def finish_in(connection: Connection, step: int, outcome: Outcome, message: str 
 def made_in(connection: Connection, address: str, generation: str) -> bool:
     """Whether a create of exactly this generation ever ended well."""
     return connection.execute(_MADE, {"address": address, "generation": generation}).first() is not None
+
+
+def removed_in(connection: Connection, address: str, generation: str = "") -> bool:
+    """Whether the last step at the address that ended is a delete (of exactly this generation) that ended well."""
+    row = connection.execute(_ENDED_LAST, {"address": address}).first()
+    return row is not None and (row.verb, row.outcome) == ("delete", "done") and generation in ("", row.generation)
 
 
 def last_steps(store: Store, site: str) -> dict[str, Entry]:
