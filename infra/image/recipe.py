@@ -23,6 +23,7 @@ PACKAGES = (
     "e2fsprogs",
     "ethtool",
     "fdisk",
+    "haproxy",
     "iproute2",
     "iputils-ping",
     "kmod",
@@ -32,6 +33,7 @@ PACKAGES = (
     "openssh-server",
     "openssl",
     "procps",
+    "prometheus-node-exporter",
     "python3",
     "rsync",
     "sudo",
@@ -85,12 +87,14 @@ SERVER_ROLES = (
     "storage",
     "dns",
     "log_host",
+    "front_door",
+    "node_exporter",
 )
 """Baked into every image: what they lay down is small and starts nothing."""
 
 FLAVOURS = MappingProxyType(
     {
-        "admin": (*SERVER_ROLES, "admin"),
+        "admin": (*SERVER_ROLES, "admin", "metrics"),
         "batch": (*SERVER_ROLES, "slurm_compute"),
         "batch_controller": (*SERVER_ROLES, "slurm_controller", "slurm_accounting"),
         "kubernetes": SERVER_ROLES,
@@ -102,7 +106,7 @@ FLAVOURS = MappingProxyType(
 
 FLAVOUR_PACKAGES = MappingProxyType(
     {
-        "admin": ("mtools",),
+        "admin": ("mtools", "prometheus", "prometheus-blackbox-exporter"),
         "batch": ("munge", "python3-astropy", "slurm-client", "slurmd"),
         "batch_controller": (
             "mariadb-client-core",
@@ -144,6 +148,13 @@ FLAVOUR_CONTAINERS = MappingProxyType({"kubernetes": ("coredns", "pause")})
 
 FLAVOUR_PRUNED = MappingProxyType(
     {
+        "admin": (
+            "/usr/share/fonts/*",
+            "/usr/share/fonts-glyphicons/*",
+            "/usr/share/javascript/*",
+            "/usr/share/nodejs/*",
+            "/usr/share/prometheus/web/*",
+        ),
         "batch": (
             "/usr/lib/python3/dist-packages/*/tests/*",
             "/usr/lib/python3/dist-packages/_pytest/*",
@@ -163,7 +174,8 @@ FLAVOUR_PRUNED = MappingProxyType(
         ),
     }
 )
-"""Paths of those packages that are removed again: what tests numpy and astropy, and tools that nobody calls."""
+"""Paths of those packages that are removed again: what tests numpy and astropy, tools that nobody calls, and the pages
+of Prometheus, which is asked by programs."""
 FLAVOUR_KEPT = MappingProxyType(
     {
         "batch": ("/usr/lib/python3/dist-packages/astropy/tests/*",),

@@ -12,7 +12,7 @@ import pytest
 
 from pachon.model.facility import Host, Machine
 from pachon.places import CHECKOUT
-from tests.e2e import making, ssh_doors, transcript, watching
+from tests.e2e import landing, making, ssh_doors, transcript, watching
 from tests.e2e.shipped import CANARIES, NAME, NETWORK, Copy, moved
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
@@ -106,6 +106,18 @@ def test_people_come_in_through_the_bastion_only_and_may_do_what_their_rules_say
     }
     let_in = [what for what, words in refusals.items() if ssh_doors.attempt(config, *words).status == 0]
     assert let_in == []
+
+
+def test_each_site_shows_what_runs_there_and_how_it_is(copy: Copy) -> None:
+    """The landing page as people see it, what gates ask Prometheus, and what rollouts ask the front door."""
+    for site in copy.facility.sites:
+        page = landing.page_that_says(copy, site, works=2)
+        assert page.count("<tr>") == 1 + len(landing.placed(copy, site))
+        assert (page.count(">works<"), page.count(">fails")) == (2, 0)
+        assert landing.values(copy, site, "min(probe_success) * min(up)") == [1.0]
+        assert landing.values(copy, site, 'sum(haproxy_backend_http_responses_total{code="2xx"}) > 0')
+        (server,) = landing.servers(copy, site)
+        assert (server.healthy, server.differs) == (True, False)
 
 
 def test_what_machines_said_is_kept_from_power_on_to_their_own_system(copy: Copy) -> None:

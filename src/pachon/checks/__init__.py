@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from pachon.checks import addresses, batch, cabling, connections, contracts, fabric, hosts, names, people, storage
+from pachon.checks import (
+    addresses,
+    batch,
+    cabling,
+    connections,
+    contracts,
+    fabric,
+    fronts,
+    hosts,
+    names,
+    people,
+    storage,
+)
 from pachon.checks.notes import Note
 from pachon.model.facility import Facility
 from pachon.model.service import Service
@@ -32,5 +44,7 @@ def check(facility: Facility, services: Mapping[str, Service] | None = None) -> 
             *connections.placements(facility, services),
             *connections.needs(facility, services),
             *contracts.contracts(facility, services),
+            *fronts.fronts(facility),
+            *fronts.measures(facility),
         ]
     return notes

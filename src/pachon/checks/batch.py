@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pachon.checks.connections import reaches
 from pachon.checks.notes import Note, subject
 from pachon.model.facility import Facility, Host, Site
 
@@ -48,20 +49,10 @@ def _ways(facility: Facility, site: Site, members: dict[str, list[Host]]) -> Ite
         )
         for source in sources.values():
             for target in targets.values():
-                if not _reaches(facility, source, target, port):
+                if not reaches(facility, source, target, port):
                     wrong = f"{source.name} has no way to {port} of {target.name}, {target_group} of its cluster"
                     cure = f"add a flow from {source.enclave} to {target.enclave}, or put both in one enclave"
                     yield Note(_address(source), wrong, cure, "enclave")
-
-
-def _reaches(facility: Facility, source: Host, target: Host, port: str) -> bool:
-    return source.enclave == target.enclave or any(
-        flow.source in ("any", source.enclave)
-        and flow.target == target.enclave
-        and port in flow.ports
-        and (not flow.source_groups or {*flow.source_groups} & {*source.groups})
-        for flow in facility.flows
-    )
 
 
 def _address(host: Host) -> str:

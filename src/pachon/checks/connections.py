@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pachon.checks.hosts import in_enclave
 from pachon.checks.notes import ANYTHING, Note, near
-from pachon.model.facility import Facility, Flow, Placement
+from pachon.model.facility import Facility, Flow, Host, Placement
 from pachon.model.hardware import MANAGEMENT
 from pachon.model.service import Need, Service
 
@@ -93,6 +93,17 @@ def _open_ports(facility: Facility, source: str, target: str) -> frozenset[str]:
     """Ports that flows open from one enclave to another."""
     return frozenset(
         port for flow in facility.flows if flow.source in (source, ANY) and flow.target == target for port in flow.ports
+    )
+
+
+def reaches(facility: Facility, source: Host, target: Host, port: str) -> bool:
+    """Whether one host may open a connection to that port of the other."""
+    return source.enclave == target.enclave or any(
+        flow.source in (ANY, source.enclave)
+        and flow.target == target.enclave
+        and port in flow.ports
+        and (not flow.source_groups or {*flow.source_groups} & {*source.groups})
+        for flow in facility.flows
     )
 
 

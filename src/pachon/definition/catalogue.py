@@ -12,7 +12,7 @@ from pachon.checks.spelling import did_you_mean
 from pachon.definition import rollouts
 from pachon.definition.documents import read_document, read_text
 from pachon.definition.sources import Typed, shown_path, typed
-from pachon.definition.written_service import WrittenProbe, WrittenService
+from pachon.definition.written_service import WrittenEndpoint, WrittenProbe, WrittenService
 from pachon.errors import Complaint, DefinitionError
 from pachon.model.probes import CommandProbe, HttpProbe, Probe, RoleProbe, SlurmProbe, TcpProbe, UnitProbe
 from pachon.model.service import (
@@ -20,6 +20,7 @@ from pachon.model.service import (
     Change,
     Deployment,
     Endpoint,
+    Front,
     Hours,
     Kubernetes,
     Need,
@@ -69,6 +70,15 @@ def _probe(written: WrittenProbe) -> Probe:
             return RoleProbe(**values)
 
 
+def _endpoint(written: WrittenEndpoint) -> Endpoint:
+    front = written.front
+    return Endpoint(
+        name=written.name,
+        port=written.port,
+        front=Front(mode=front.mode, port=front.port or written.port, plain=front.plain or "") if front else None,
+    )
+
+
 def _resolved(name: str, written: WrittenService, *, runbook: tuple[str, ...]) -> Service:
     change = written.change
     deployment = written.deployment
@@ -88,7 +98,7 @@ def _resolved(name: str, written: WrittenService, *, runbook: tuple[str, ...]) -
         operating=written.operating,
         stated=written.stated,
         needs=tuple(Need(**item.model_dump()) for item in written.needs),
-        endpoints=tuple(Endpoint(**item.model_dump()) for item in written.endpoints),
+        endpoints=tuple(_endpoint(item) for item in written.endpoints),
         probes=tuple(_probe(item) for item in written.probes),
         objectives=tuple(Objective(**item.model_dump()) for item in written.objectives),
         recovery_time=Recovery(**written.recovery_time.model_dump()) if written.recovery_time else None,

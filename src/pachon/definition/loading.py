@@ -19,6 +19,7 @@ from pachon.definition.wording import shown
 from pachon.definition.written import NAME
 from pachon.errors import Complaint, DefinitionError, UsageError
 from pachon.model.facility import Facility, HostName, Serial
+from pachon.model.service import Service
 
 FACILITIES = places.CHECKOUT / "inventory" / "facilities"
 NO_HOSTS: Mapping[HostName, Serial] = {}
@@ -76,13 +77,23 @@ def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Ex
     catalogue = read_catalogue(catalogue_of(folder))
     complaints = [*sources.complaints, *resolved.complaints, *catalogue.complaints]
     warnings: list[Complaint] = []
-    if resolved.facility is not None:
-        notes = check(resolved.facility, None if catalogue.complaints else catalogue.services)
+    facility = None if resolved.facility is None else _offering(resolved.facility, catalogue.services)
+    if facility is not None:
+        notes = check(facility, None if catalogue.complaints else catalogue.services)
         if told := [note for note in notes if not _follows(note, sources)]:
-            lines = Lines(sources, resolved.facility)
+            lines = Lines(sources, facility)
             for note in told:
                 (warnings if note.severity == "warning" else complaints).append(lines.complaint(note))
-    return Examined(resolved.facility, tuple(sorted(set(complaints))), tuple(sorted(set(warnings))))
+    return Examined(facility, tuple(sorted(set(complaints))), tuple(sorted(set(warnings))))
+
+
+def _offering(facility: Facility, services: Mapping[str, Service]) -> Facility:
+    """The facility with what the catalogue says of the services that it places."""
+    placed = [
+        each.model_copy(update={"offer": services[each.service].offer}) if each.service in services else each
+        for each in facility.placements
+    ]
+    return facility.model_copy(update={"placements": tuple(placed)})
 
 
 def catalogue_of(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from pachon.model.service import ServiceGroup, ServiceState, Tier
 
 BASIS = r"^(ours|survey|[A-Z][A-Za-z0-9]{1,15}(-[A-Za-z0-9]{1,15}){0,3}|df-ops)$"
 NAME_OR_NONE = r"^([a-z]([a-z0-9-]{0,38}[a-z0-9])?)?$"
+TCP_PORT = r"^tcp/[1-9][0-9]{0,4}$"
 URL_PATH = r"^/[A-Za-z0-9._~/?=&-]{0,200}$"
 UNIT = r"^[A-Za-z0-9@._-]{1,80}\.(service|socket|timer|target|mount)$"
 PROGRAM = r"^(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+$"
@@ -18,6 +19,7 @@ WHAT_MATCHES.update(
     {
         BASIS: "a document or requirement such as LDM-148, survey where none is named, ours where none states it",
         NAME_OR_NONE: "lower-case letters, digits and hyphens, beginning with a letter, or nothing",
+        TCP_PORT: "tcp and a port, such as tcp/8443",
         URL_PATH: "the path of a URL, such as /health",
         UNIT: "a systemd unit with its kind, such as slurmctld.service",
         PROGRAM: "a program with its absolute path, such as /usr/bin/scontrol",
@@ -29,6 +31,23 @@ Basis = Annotated[str, Field(pattern=BASIS)]
 Proof = Annotated[str, Field(pattern=PROOF)]
 
 
+class WrittenFront(Written):
+    """How a front door passes an endpoint on."""
+
+    mode: Literal["http", "tcp"]
+    """``http``: requests to ``<service>.<site>.<domain>``, with the front door's certificate; ``tcp``: connections."""
+    port: Annotated[str, Field(pattern=TCP_PORT)] | None = None
+    """Port of the service on the hosts that carry it; that of the endpoint if left out."""
+    plain: Text | None = None
+    """Of ``http``: why what is passed on is not encrypted; left out, it is, and the hosts show their certificates."""
+
+    @model_validator(mode="after")
+    def _plain_where_it_has_a_say(self) -> Self:
+        if self.mode == "tcp" and self.plain is not None:
+            raise ValueError("connections are passed on as they come; leave plain out, or take mode http")
+        return self
+
+
 class WrittenEndpoint(Written):
     """A port that the service answers on."""
 
@@ -36,6 +55,15 @@ class WrittenEndpoint(Written):
     """What it is for."""
     port: Annotated[str, Field(pattern=PORT)]
     """Protocol and port, such as ``tcp/443``."""
+    front: WrittenFront | None = None
+    """Where the front door of the site answers and passes on to the hosts that carry the service; left out: they answer
+    themselves."""
+
+    @model_validator(mode="after")
+    def _passed_on_by_tcp(self) -> Self:
+        if self.front is not None and not self.port.startswith("tcp/"):
+            raise ValueError(f"no front door passes {self.port} on; leave front out, or answer by tcp")
+        return self
 
 
 class WrittenOwners(Written):

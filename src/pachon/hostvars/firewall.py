@@ -11,7 +11,7 @@ those of the segment: else a bastion that is a gateway would be at home everywhe
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from pachon.hostvars import reaching
+from pachon.hostvars import front_door, reaching
 from pachon.hostvars.once import once
 from pachon.model.facility import EnclaveName, Facility, Flow, Host, Site, SiteName
 from pachon.model.interfaces import GATEWAY_GROUP, Use, interfaces_of
@@ -58,6 +58,10 @@ def _controllers(facility: Facility, site: Site, host: Host) -> Iterator[Rule]:
     if reaching.BASTION_GROUP in host.groups:
         outside = _rule(MANAGEMENT, [], "tcp", [SSH], reason="People from outside the facility.")
         yield outside | {"not_sources": [str(facility.prefix)]}
+    if front_door.GROUP in host.groups and (ports := [*front_door.ports_at(facility, site.name)]):
+        reason = "What the front door shows to people outside the facility."
+        yield _rule(MANAGEMENT, [], "tcp", ports, reason=reason) | {"not_sources": [str(facility.prefix)]}
+        yield _rule(MANAGEMENT, [str(site.management_gateway)], "tcp", ports, reason=f"Through the gateway: {reason}")
 
 
 @once

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from pachon.model.base import Frozen
+from pachon.model.service import Offer
 
 Serial = str
 HostName = str
@@ -339,6 +340,8 @@ class Placement(Frozen):
     enclave: EnclaveName
     group: str
     """Hosts in this group carry it; empty where nothing of it runs on hosts yet."""
+    offer: Offer | None = None
+    """What its entry in the catalogue says to hosts; None where none was read."""
 
 
 class Facility(Frozen):

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Literal
 
 from pachon.model.base import Frozen
-from pachon.model.probes import Probe
+from pachon.model.probes import HttpProbe, Probe, TcpProbe
 
 OURS = "ours"
 """The basis of a figure or rule that no document states and that is therefore our own decision."""
@@ -42,12 +42,30 @@ class ServiceState(StrEnum):
     """Its roles or manifests are there and deploy it."""
 
 
+class Front(Frozen):
+    """How the front door of a site answers for an endpoint and passes on to the hosts that carry the service."""
+
+    mode: Literal["http", "tcp"]
+    """Requests are passed on, with the front door's certificate; or connections, as they come."""
+    port: str
+    """Port of the service on those hosts."""
+    plain: str
+    """Why what is passed on is not encrypted; empty where it is."""
+
+    @property
+    def number(self) -> int:
+        """The port without its protocol."""
+        return int(self.port.partition("/")[2])
+
+
 class Endpoint(Frozen):
     """A port that a service answers on."""
 
     name: str
     port: str
     """``tcp/443`` and the like."""
+    front: Front | None = None
+    """None: the hosts that carry the service answer themselves."""
 
     @property
     def number(self) -> int:
@@ -168,6 +186,20 @@ class Deployment(Frozen):
         return "+".join([*(["role"] if self.roles else []), *(["kubernetes"] if self.kubernetes else [])])
 
 
+class Offer(Frozen):
+    """What of an entry hosts are told: what the service is, where it answers and how that is tried."""
+
+    title: str
+    tier: Tier
+    state: ServiceState
+    endpoints: tuple[Endpoint, ...]
+    probes: tuple[TcpProbe | HttpProbe, ...]
+
+    def probe_of(self, endpoint: Endpoint) -> TcpProbe | HttpProbe | None:
+        """The first of its probes that tries the endpoint."""
+        return next((probe for probe in self.probes if probe.endpoint == endpoint.name), None)
+
+
 class Service(Frozen):
     """An entry of the catalogue; what is None or empty is not declared yet."""
 
@@ -212,6 +244,17 @@ class Service(Frozen):
     def observatory_veto(self) -> bool:
         """Whether the Observatory has the last word on a change."""
         return self.change is not None and self.change.observatory_veto is not None
+
+    @property
+    def offer(self) -> Offer:
+        """What of it hosts are told."""
+        return Offer(
+            title=self.title,
+            tier=self.tier,
+            state=self.state,
+            endpoints=self.endpoints,
+            probes=tuple(probe for probe in self.probes if isinstance(probe, TcpProbe | HttpProbe)),
+        )
 
     @property
     def kind(self) -> str:

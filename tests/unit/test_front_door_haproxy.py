@@ -1,0 +1,193 @@
+"""The front door as its role configures it: weights, drains, health, logs, and what outlives what."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from pachon.drivers import pki
+from pachon.drivers.front_door import Wanted
+from pachon.errors import PachonError, RefusedError, TemporaryError, UsageError
+from tests.doors import BACKEND, Carrier, Door, certify, until
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("d")
+    (folder / "kept").mkdir()
+    pki.ensure_site(folder, "base")
+    own = folder / "pki"
+    (own / "trust.pem").write_text(pki.trust_bundle(folder, ["base"]))
+    certify(folder, own / "host.crt", "door01.test", now=datetime.now(UTC))
+    carriers = []
+    for name in ("one", "two"):
+        certify(folder, folder / f"{name}.crt", f"{name}.test", now=datetime.now(UTC))
+        carriers.append(Carrier(name, folder / f"{name}.crt"))
+    made = Door(folder, carriers)
+    try:
+        made.configure()
+        made.start()
+        yield made
+    finally:
+        made.kill()
+        for carrier in carriers:
+            carrier.stop()
+
+
+def test_servers_are_told_of_with_weight_and_health(door: Door) -> None:
+    assert set(door.servers()) == {"one", "two"}
+    one = door.servers()["one"]
+    assert (one.backend, one.weight, one.declared_weight, one.wanted) == (BACKEND, 100, 100, Wanted.READY)
+    assert one.healthy and not one.differs
+    assert door.who() == {"one", "two"}
+
+
+def test_requests_follow_the_weights_at_once(door: Door) -> None:
+    after = door.do(door.driver.set_weights(BACKEND, {"one": 0, "two": 7}))
+    assert (after["one"].weight, after["two"].weight, after["two"].declared_weight) == (0, 7, 100)
+    assert after["two"].differs
+    assert door.who() == {"two"}
+    door.do(door.driver.set_weights(BACKEND, {"one": 95, "two": 5}))
+    answers = [door.get()[1] for _ in range(100)]
+    assert 1 <= answers.count("two") <= 10
+
+
+def test_a_drained_server_gets_nothing_until_it_is_ready_again(door: Door) -> None:
+    assert door.do(door.driver.drain(BACKEND, ["one"]))["one"].wanted is Wanted.DRAIN
+    assert door.who() == {"two"}
+    assert door.do(door.driver.ready(BACKEND, ["one"]))["one"].wanted is Wanted.READY
+    assert door.who() == {"one", "two"}
+
+
+def test_weights_and_drains_outlive_a_reload_and_a_kill(door: Door) -> None:
+    door.do(door.driver.set_weights(BACKEND, {"one": 3, "two": 50}))
+    door.do(door.driver.drain(BACKEND, ["one"]))
+    door.keep()
+    assert door.process is not None
+    log = door.folder / "log"
+    workers = log.read_text().count("New worker")
+    os.kill(door.process.pid, signal.SIGUSR2)
+    until(lambda: log.read_text().count("New worker") > workers and door.answers())
+    kept = door.servers()
+    assert (kept["one"].weight, kept["one"].wanted, kept["two"].weight) == (3, Wanted.DRAIN, 50)
+    door.do(door.driver.set_weights(BACKEND, {"two": 60}))
+    door.kill()
+    door.start()
+    kept = door.servers()
+    assert (kept["one"].weight, kept["one"].wanted, kept["two"].weight) == (3, Wanted.DRAIN, 60)
+    assert door.who() == {"two"}
+
+
+def test_another_declared_weight_begins_anew(door: Door) -> None:
+    door.do(door.driver.set_weights(BACKEND, {"one": 3}))
+    door.kill()
+    door.weight = 80
+    door.configure()
+    door.start()
+    assert {each.weight for each in door.servers().values()} == {80}
+
+
+def test_a_server_that_was_down_when_it_was_written_down_is_tried_at_the_next_start(door: Door) -> None:
+    door.carriers[0].stop()
+    until(lambda: not door.servers()["one"].healthy)
+    door.do(door.driver.set_weights(BACKEND, {"two": 50}))
+    door.carriers[0].start()
+    door.kill()
+    door.start()
+    until(lambda: door.servers()["one"].healthy)
+    until(lambda: door.who() == {"one", "two"})
+
+
+def test_a_killed_server_costs_no_request_and_says_why_it_is_down(door: Door) -> None:
+    door.carriers[0].stop()
+    assert door.who(30) == {"two"}
+    until(lambda: not door.servers()["one"].healthy)
+    assert "L4CON" in door.servers()["one"].check
+    door.carriers[0].start()
+    until(lambda: door.servers()["one"].healthy)
+
+
+def test_a_certificate_that_has_ended_or_is_another_s_takes_a_server_out(door: Door) -> None:
+    for name, now in (("one.test", LONG_AGO), ("two.test", datetime.now(UTC))):
+        door.carriers[0].stop()
+        certify(door.folder, door.folder / "one.crt", name, now=now)
+        door.carriers[0].start()
+        until(lambda: not door.servers()["one"].healthy and "L6RSP" in door.servers()["one"].check)
+        assert "SSL handshake failure" in door.servers()["one"].check
+        assert door.who() == {"two"}
+
+
+def test_when_nobody_is_left_people_are_told_so(door: Door) -> None:
+    for carrier in door.carriers:
+        carrier.stop()
+    until(lambda: not any(each.healthy for each in door.servers().values()))
+    assert door.get()[0] == 503
+
+
+def test_logs_tell_of_what_failed_and_never_who_asked_for_what(door: Door) -> None:
+    door.get("/mine/quilla")
+    for carrier in door.carriers:
+        carrier.stop()
+    until(lambda: not any(each.healthy for each in door.servers().values()))
+    assert door.get("/secret/quilla?token=42")[0] == 503
+    with socket.create_connection(("127.0.0.1", door.port)) as link:
+        link.sendall(b"no TLS at all\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            link.recv(100)
+    log = door.folder / "log"
+    door.measures()
+    until(lambda: f"{BACKEND}/<NOSRV> GET 503" in log.read_text() and "refused:" in log.read_text())
+    assert not [word for word in ("quilla", "token", "127.0.0.1", "/mine") if word in log.read_text()]
+
+
+def test_a_name_that_no_service_has_is_answered_by_none(door: Door) -> None:
+    status, body = door.get(name="other.base.test")
+    assert (status, "No service of this site" in body) == (404, True)
+
+
+def test_only_who_has_a_certificate_reads_its_measures(door: Door) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        door.measures(known=False)
+    status, body = door.measures()
+    assert status == 200
+    assert f'haproxy_server_http_responses_total{{proxy="{BACKEND}",server="one",code="5xx"}}' in body
+
+
+@pytest.mark.parametrize(
+    ("backend", "weights", "kind", "words"),
+    [
+        (BACKEND, {"one": 7, "three": 1}, RefusedError, ("no server three", "it has one, two")),
+        ("other.https", {"one": 1}, RefusedError, ("does not answer for other.https", f"it answers for {BACKEND}")),
+        (BACKEND, {"one": 257}, UsageError, ("weight 257", "0 to 256")),
+    ],
+)
+def test_what_is_not_there_is_refused_whole(
+    door: Door, backend: str, weights: dict[str, int], kind: type[PachonError], words: tuple[str, str]
+) -> None:
+    with pytest.raises(kind) as refused:
+        door.do(door.driver.set_weights(backend, weights))
+    assert words[0] in refused.value.message
+    assert words[1] in refused.value.cure
+    assert door.servers()["one"].weight == 100
+
+
+def test_a_front_door_that_is_away_is_temporary_and_says_where_to_look(door: Door) -> None:
+    door.kill()
+    with pytest.raises(TemporaryError) as away:
+        door.servers()
+    assert "door01" in away.value.message and "journalctl -u haproxy" in away.value.cure
+
+
+def test_what_could_not_be_written_down_is_said(door: Door) -> None:
+    shutil.rmtree(door.folder / "kept")
+    (door.folder / "kept").write_text("in the way")
+    with pytest.raises(TemporaryError, match="did not write it down"):
+        door.do(door.driver.set_weights(BACKEND, {"one": 9}))
