@@ -73,6 +73,8 @@ class Answer(Frozen):
     failures: tuple[Failure, ...] = ()
     said: tuple[str, ...] = ()
     resources: tuple[Exported, ...] = ()
+    plug_in_ended: bool = False
+    """Whether the provider's process ended, or was not heard of in time, before the operation was through."""
     error: Failure | None = None
     """What kept the operation from being carried out at all."""
 
@@ -142,6 +144,7 @@ def _perform(request: Request) -> Answer:
     return Answer(
         outputs=listener.outputs,
         actions=listener.actions(),
+        plug_in_ended=listener.plug_in_ended,
         failures=tuple(listener.failed.values()),
         said=tuple(text for text in listener.said if listener.failed == {} or "failed" not in text),
     )

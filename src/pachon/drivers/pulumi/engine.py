@@ -25,7 +25,7 @@ from pachon.errors import PermanentError
 from pachon.model.facility import Facility
 from pachon.model.hardware import STACKS, ImageFacts, Kind, ResourceInputs, StackName, inputs_of
 from pachon.processes import run_group
-from pachon.progress import Progress, silent
+from pachon.progress import Event, Progress, silent
 
 BACKEND_VARIABLE = "PACHON_PULUMI_BACKEND"
 """Setting: any Pulumi backend's address instead of the file backend in the state folder (without a password)."""
@@ -108,6 +108,9 @@ class Engine:
             PermanentError: the engine fails, or inputs are wrong.
         """
         answer = await self._run("preview", stack, refresh=refresh, keep_unseen=keep_unseen)
+        if answer.plug_in_ended:  # the engine gives one that is slow to begin, on a busy machine, half a minute
+            self.progress(Event(stack.name, stack.site, "moving", "asking once more: the provider was not heard of"))
+            answer = await self._run("preview", stack, refresh=refresh, keep_unseen=keep_unseen)
         _result(answer, (), 0.0).raise_if_failed(f"preview of {stack.project}/{stack.label}")
         return list(answer.actions)
 

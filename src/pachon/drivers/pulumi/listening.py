@@ -56,6 +56,7 @@ class Listener:
         self.outputs: dict[str, Any] = {}
         self.failed: dict[str, Failure] = {}
         self.said: list[str] = []
+        self.plug_in_ended = False
         self._under_way: set[str] = set()
         self._blocked = False
         self._heard = time.monotonic()
@@ -132,6 +133,7 @@ class Listener:
         if not gone and not any(word in said for said in self.said for word in _GONE):
             return
         words = " / ".join(list(self._plug_in_said)[-_WORDS_TOLD:]) or "nothing"
+        self.plug_in_ended = True
         for address in gone:
             failure = self.failed.pop(address)
             if not address.startswith(_PLUG_IN):
