@@ -168,6 +168,7 @@ class Door:
             if self.process is not None:
                 self.port, self.metrics_port = free_port(), free_port()
                 self.configure()
+                (self.folder / "log").unlink(missing_ok=True)
             with (self.folder / "log").open("ab") as log:
                 argv = [HAPROXY, "-W", "-f", str(self.folder / "haproxy.cfg")]
                 self.process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)

@@ -134,11 +134,11 @@ class ProcessWorld:
         sent = self.load.sent
         for name in instances:
             if not self._of(release.version, [name]):
-                with socket.create_server(("127.0.0.1", 0)) as free:
-                    port = free.getsockname()[1]
                 behaviour = self.behaviour if release == NEW else "works"
-                words = (sys.executable, "-S", "-E", str(SERVICE), str(port), release.version, behaviour)
-                process = await asyncio.create_subprocess_exec(*words)
+                with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+                    port, number = server.getsockname()[1], server.fileno()
+                    words = (sys.executable, "-S", "-E", str(SERVICE), str(number), release.version, behaviour)
+                    process = await asyncio.create_subprocess_exec(*words, pass_fds=(number,))
                 self.door.instances.append(Instance(release.version, name, port, process))
         while release == NEW and self.load.sent < sent + self.comes_up_after:  # noqa: ASYNC110 - users tell nobody
             await asyncio.sleep(0.02)

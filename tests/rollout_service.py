@@ -1,5 +1,6 @@
-"""A small HTTP service for rollouts over real processes: ``rollout_service.py PORT VERSION BEHAVIOUR``.
+"""A small HTTP service for rollouts over real processes: ``rollout_service.py DESCRIPTOR VERSION BEHAVIOUR``.
 
+The descriptor is of a socket that listens: nobody else can have its port before this process is there.
 ``/health`` is its contract, ``/smoke`` is what a smoke test asks, ``/memory`` what it has taken, all else is for users.
 """
 
@@ -7,7 +8,7 @@ import contextlib
 import socket
 import sys
 
-PORT, VERSION, BEHAVIOUR = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+DESCRIPTOR, VERSION, BEHAVIOUR = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     if BEHAVIOUR == "crashes":
         sys.exit(3)
     memory = 0
-    with socket.create_server(("127.0.0.1", PORT), backlog=128) as server:
+    with socket.socket(fileno=DESCRIPTOR) as server:
         while True:
             connection, _ = server.accept()
             with connection, contextlib.suppress(OSError):

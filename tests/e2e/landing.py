@@ -49,6 +49,14 @@ def page_that_says(copy: Copy, site: Site, *, works: int) -> str:
     return text
 
 
+def becomes(copy: Copy, site: Site, query: str, wanted: list[float]) -> list[float]:
+    """What the site's Prometheus answers once it is this, or last before patience ended: one scrape may be lost."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while (found := values(copy, site, query)) != wanted and time.monotonic() < end:
+        time.sleep(1)
+    return found
+
+
 def values(copy: Copy, site: Site, query: str) -> list[float]:
     """What the site's Prometheus answers."""
     host = _member(site, "metrics")

@@ -114,7 +114,7 @@ def test_each_site_shows_what_runs_there_and_how_it_is(copy: Copy) -> None:
         page = landing.page_that_says(copy, site, works=2)
         assert page.count("<tr>") == 1 + len(landing.placed(copy, site))
         assert (page.count(">works<"), page.count(">fails")) == (2, 0)
-        assert landing.values(copy, site, "min(probe_success) * min(up)") == [1.0]
+        assert landing.becomes(copy, site, "min(probe_success) * min(up)", [1.0]) == [1.0]
         assert landing.values(copy, site, 'sum(haproxy_backend_http_responses_total{code="2xx"}) > 0')
         (server,) = landing.servers(copy, site)
         assert (server.healthy, server.differs) == (True, False)

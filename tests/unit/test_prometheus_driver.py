@@ -118,7 +118,7 @@ def port(folder: Path) -> Iterator[int]:
     context.load_cert_chain(folder / "shown.crt", folder / "shown.key")
     context.load_verify_locations(folder / "pki" / "trust.pem")
     context.verify_mode = ssl.CERT_REQUIRED
-    server = HTTPServer(("127.0.0.1", free_port()), Speaking)
+    server = HTTPServer(("127.0.0.1", 0), Speaking)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield int(server.server_address[1])
@@ -136,7 +136,7 @@ def test_a_certificate_that_has_ended_is_named(folder: Path) -> None:
     certify(folder, folder / "old.crt", "base-adm01.test", now=LONG_AGO)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "old.crt", folder / "old.key")
-    server = HTTPServer(("127.0.0.1", free_port()), Speaking)
+    server = HTTPServer(("127.0.0.1", 0), Speaking)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:

@@ -122,6 +122,14 @@ def record(site: Site, name: str, *more: Subject) -> None:
     )
 
 
+def play_others(site: Site, name: str) -> None:
+    """Have all other roles of the host played, of which nothing is left: until then nobody is a stranger there."""
+    nothing = {MANIFEST: Manifest(recorded=True).model_dump(mode="json")}
+    for role in site.asked.roles[name]:
+        if role != "base":
+            put_receipt(site.store, f"base/host/{name}/role/{role}", run_id="r1", inputs_digest="d1", document=nothing)
+
+
 def leave(site: Site, name: str) -> None:
     """Have the role leave its file over."""
     address = f"base/host/{name}/role/base"
@@ -196,6 +204,7 @@ def test_a_name_that_is_no_text_is_told_by_every_way_and_put_aside(
         folder = tmp_path / "owned"
         folder.mkdir()
         record(site, one, Subject(kind="folder", name=str(folder), owner="Make", aspects=("mode",), whole=True))
+        play_others(site, one)
         stranger = Path(os.fsdecode(os.fsencode(folder) + b"/bad\xff"))
         stranger.write_text("theirs")
         named = f"{folder}/bad\\xff"
