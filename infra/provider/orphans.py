@@ -89,15 +89,16 @@ async def let_go(run: RunFile, orphan: Orphan, why: str) -> None:
         await context.close()
 
 
-async def enrol(run: RunFile, machine: Properties) -> None:
-    """Have the machine inspected and enrolled, allowed by the run.
+async def enrol(run: RunFile, machine: Properties, *, known: bool) -> None:
+    """Have the machine inspected and enrolled, or looked at again if it is ``known``; allowed by the run.
 
     Raises:
         PermanentError: it is not what the tables say.
     """
     context = context_of(run)
     try:
-        await doing.create(context, FAMILIES[Kind.MACHINE.value], machine)
+        family = FAMILIES[Kind.MACHINE.value]
+        await (doing.update(context, family, machine, machine) if known else doing.create(context, family, machine))
     finally:
         await context.close()
 

@@ -194,7 +194,10 @@ async def _up(run: Run) -> UpReport:
     plan, seen = await _planned(run, sites)
     handovers = _handovers(run, sites)
     own = [handovers.get(site.site.name) for site in sites]
-    await asyncio.gather(*(_carry_out(*each) for each in zip(sites, seen, own, strict=True)))
+    carried = (_carry_out(*each) for each in zip(sites, seen, own, strict=True))
+    for ended in await asyncio.gather(*carried, return_exceptions=True):  # no site is stopped by another's failure
+        if isinstance(ended, BaseException):
+            raise ended
     handed = await asyncio.gather(*(_hand_over(*each) for each in zip(sites, own, strict=True)))
     changes = _count(result for site in sites for result in site.results.values())
     if removed := sum(len(site.destroyed) for site in sites):

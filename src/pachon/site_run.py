@@ -74,7 +74,7 @@ class SiteRun:
             self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
             await self._drain(found.workers)
-            for orphan in found.orphans:
+            for orphan in sorted(found.orphans, key=lambda each: each.kind is Kind.HOST):  # volumes need their hosts
                 await self._remove(orphan, orphan.as_action(), "removed what a killed run had left")
             await self._bring_about(found, await self._make_way(found, planned))
             await self._look_again([each for name in todo for each in found.moved[name]])
@@ -136,7 +136,9 @@ class SiteRun:
                 continue
             if removal.machine is not None and not await self._is_there(removal.machine, actions):
                 stuck.add(address)  # the engine says of the machine what is wrong
-            elif not await self._remove(removal.orphan, removal.action, "removed beforehand"):
+            elif not await self._remove(
+                removal.orphan, removal.action, "removed beforehand", left_behind=removal.left_behind
+            ):
                 stuck.add(address)
                 if removal.under and removal.under not in stuck:
                     stuck.add(removal.under)
@@ -151,7 +153,7 @@ class SiteRun:
         own = [each for each in actions if each.address == machine.address and each.verb != "none"]
         if own:
             try:
-                await orphans.enrol(self._run_file(own), machine.inputs)
+                await orphans.enrol(self._run_file(own), machine.inputs, known=own[0].verb == "update")
             except PachonError:
                 return False
         return True
@@ -164,8 +166,8 @@ class SiteRun:
             destroy_data=tuple(self.destroy_data),
         )
 
-    async def _remove(self, orphan: "Orphan", action: PlannedAction, why: str) -> bool:
-        """Whether it is gone; of a volume also if the host under it, which goes too, does not answer."""
+    async def _remove(self, orphan: "Orphan", action: PlannedAction, why: str, *, left_behind: bool = False) -> bool:
+        """Whether it is gone; of a volume that is ``left_behind`` also if its host does not answer."""
         from infra.provider import orphans
 
         address = orphan.stamp.address
@@ -175,7 +177,7 @@ class SiteRun:
             try:
                 await orphans.destroy(run, orphan)
             except TemporaryError as error:
-                if orphan.kind is not Kind.VOLUME:
+                if not left_behind:
                     raise
                 why = f"goes with its host, which does not answer: {error.message}"
                 await orphans.let_go(run, orphan, why)

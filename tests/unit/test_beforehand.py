@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pachon.drivers.pulumi import PlannedAction
 from pachon.drivers.pulumi.answers import Verb
 from pachon.layers.beforehand import removals
@@ -61,3 +63,14 @@ def test_a_volume_goes_before_its_host_and_one_of_a_host_that_stays_is_the_engin
     first, second = removals(made, actions, [host("new", "A")])
     assert (first.action.address, second.action.address) == ("base/volume/data", "base/host/old")
     assert (first.under, second.under) == ("base/host/old", "")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left_behind"), [(None, True), ("A", False), ("B", True)], ids=["dropped", "made anew", "moves"]
+)
+def test_a_volume_is_left_behind_where_its_host_goes_or_moves(wanted: str | None, left_behind: bool) -> None:
+    made = [entry(Kind.HOST, "old", serial="A"), entry(Kind.VOLUME, "data", host="old")]
+    verb: Verb = "replace" if wanted else "delete"
+    actions = [planned("base/host/old", verb), planned("base/volume/data", "delete")]
+    (removal,) = removals(made, actions, [host("old", wanted)] if wanted else [])
+    assert (removal.action.address, removal.left_behind) == ("base/volume/data", left_behind)

@@ -27,6 +27,8 @@ class Removal:
     orphan: "Orphan"
     under: str = ""
     """Of a volume: address of the host that it is on, which stays as long as it does."""
+    left_behind: bool = False
+    """Of a volume: its host goes for good, or to another machine, so nobody will ever see its disk from there."""
     machine: ResourceInputs | None = None
     """Of a host that moves: where it is to be, which has to be what the tables say before it is taken from here."""
 
@@ -41,6 +43,7 @@ def removals(
     hosts = {each.address: each for each in declared if each.kind is Kind.HOST}
     coming = {each.inputs["serial"]: each.address for each in hosts.values()}
     machines = {each.address: each for each in declared if each.kind is Kind.MACHINE}
+    serials = {entry.address: entry.inputs["serial"] for entry in made if entry.kind == Kind.HOST.value}
     volumes: list[Removal] = []
     found: list[Removal] = []
     for entry in made:
@@ -50,7 +53,8 @@ def removals(
         site = entry.address.partition("/")[0]
         orphan = Orphan(Stamp(address=entry.address, generation=entry.generation), Kind(entry.kind), entry.inputs)
         if entry.kind == Kind.VOLUME.value and (under := f"{site}/host/{entry.inputs['host']}") in going:
-            volumes.append(Removal(action, orphan, under=under))
+            stays = under in hosts and hosts[under].inputs["serial"] == serials.get(under)
+            volumes.append(Removal(action, orphan, under=under, left_behind=not stays))
         if entry.kind == Kind.HOST.value and coming.get(entry.inputs["serial"], entry.address) != entry.address:
             serial = hosts[entry.address].inputs["serial"] if entry.address in hosts else ""
             found.append(Removal(action, orphan, machine=machines.get(f"{site}/machine/{serial}")))

@@ -188,7 +188,11 @@ class SiteServer:
 
     async def _read_roles(self) -> None:
         """Go by the texts of roles as they are now: what is expected of hosts depends on them."""
-        roles = await asyncio.to_thread(read_anew)
+        try:
+            roles = await asyncio.to_thread(read_anew)
+        except OSError as error:  # files that move while they are read: by a checkout, by an editor
+            self._record.tell("trouble", f"texts of roles cannot be read: {error}")
+            return
         if roles != self._roles:
             self._roles, self._memory = roles, Memory()
             self._record.tell("definition", "texts of roles are others now")
