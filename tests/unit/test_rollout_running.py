@@ -26,7 +26,7 @@ from pachon.rollout.plan import RolloutPlan
 from pachon.store import releases
 from pachon.store.database import Store, open_store
 from pachon.store.lease import acquire, hold, release
-from pachon.store.rollouts import ask, lease_name, plan_of, rollout_of, rollouts_of, speak, steps_of
+from pachon.store.rollouts import RolloutRecord, ask, lease_name, plan_of, rollout_of, rollouts_of, speak, steps_of
 from tests.rollout_world import FiledWorld, ends
 from tests.rollouts import NEW, NOW, OLD, ZONES, place, rules, service
 
@@ -121,6 +121,35 @@ def test_a_bad_release_goes_back_by_itself_and_is_held(bad: str, told: str, fold
     assert (held.version, held.why, held.rollout) == (NEW.version, row.wanted_why, row.id)
     with pytest.raises(RefusedError, match=r"1\.1\.0 is held since"):
         it.start()
+
+
+class KilledError(BaseException):
+    """Stands for a kill: nothing after it is carried out."""
+
+
+def killed_after(method: Callable[..., None]) -> Callable[..., None]:
+    """The method, with a kill after it if it put down that something has failed."""
+
+    def call(self: RolloutRecord, *given: Any, **named: Any) -> None:
+        method(self, *given, **named)
+        if "failed" in (*given, *named):
+            raise KilledError
+
+    return call
+
+
+def test_a_gate_that_has_tripped_is_not_forgotten_by_a_kill(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+    it.world.bad = "smoke"
+    with monkeypatch.context() as patched:
+        for name in ("end", "turn_back"):
+            patched.setattr(RolloutRecord, name, killed_after(getattr(RolloutRecord, name)))
+        with pytest.raises(KilledError):
+            it.start()
+    it.world.bad = ""  # what was wrong does not show again
+    row = it.start()
+    assert (row.outcome, ends(it.world, PLACES)) == ("rolled back", {OLD.version})
+    assert [held.version for held in releases.on_record(it.store, "search").holds] == [NEW.version]
 
 
 def test_a_version_that_was_held_comes_when_the_hold_is_lifted(folder: Path) -> None:

@@ -107,12 +107,16 @@ class Running:
         self._evidence = {}
         try:
             await self._do(step)
-        except (_TurnedError, _TrippedError) as error:
-            tripped = isinstance(error, _TrippedError)
-            seen = {**self._evidence, "why": error.why if isinstance(error, _TrippedError) else "turned back"}
-            self.record.end(self._way, step.number, "failed" if tripped else "left", seen, at=self.world.now())
-            self._tell(step, "failed" if tripped else "moving", seen["why"])
+        except _TurnedError:
+            self.record.end(
+                self._way, step.number, "left", {**self._evidence, "why": "turned back"}, at=self.world.now()
+            )
+            self._tell(step, "moving", "turned back")
             raise
+        except _TrippedError as trip:
+            self._tell(step, "failed", trip.why)
+            self._turn_back(trip, failed=(step.number, {**self._evidence, "why": trip.why}))
+            raise _TurnedError from trip
         self._works()
         self._tell(step, "done")
 
@@ -329,8 +333,8 @@ class Running:
             last = heard
         return last
 
-    def _turn_back(self, trip: _TrippedError) -> None:
-        self.record.turn_back(why=trip.why, by=trip.by, hold=trip.hold, at=self.world.now())
+    def _turn_back(self, trip: _TrippedError, *, failed: tuple[int, dict[str, Any]] | None = None) -> None:
+        self.record.turn_back(why=trip.why, by=trip.by, hold=trip.hold, at=self.world.now(), failed=failed)
         self._works()
         self._say(f"goes back: {trip.why}")
 

@@ -90,10 +90,18 @@ class RolloutRecord:
             self._end(connection, ("back", number), "done", evidence={}, at=at)
             releases.put_in_force_in(connection, proof, rollout=self._name, at=at)
 
-    def turn_back(self, *, why: str, by: str, hold: bool, at: datetime) -> None:
-        """Put on disk that the rollout goes back, and, with it, that nobody is to bring its version anywhere again."""
+    def turn_back(
+        self, *, why: str, by: str, hold: bool, at: datetime, failed: tuple[int, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Put on disk that the rollout goes back, and, with it, that nobody is to bring its version anywhere again.
+
+        ``failed``: number of the step that failed, and what it had seen; its end is in the same transaction.
+        """
         with self._store.transaction() as connection:
             self._require(connection)
+            if failed is not None:
+                number, evidence = failed
+                self._end(connection, ("forward", number), "failed", evidence=evidence, at=at)
             row = _row_in(connection, self._name)
             if row.wanted != "back":
                 _want(connection, self._name, "back", by=by, why=why, at=at)
