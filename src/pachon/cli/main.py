@@ -175,7 +175,8 @@ def _answered(arguments: Sequence[str], call: Call) -> int:
 def _show_parser_error(error: TyperException, *, as_json: bool) -> None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pachon"
-    if not error.message or (context is not None and error.message == context.get_help()):
-        sys.stderr.write(f"{error.format_message()}\n")
+    told = error.format_message()
+    if not told or (context is not None and told == context.get_help()):
+        sys.stderr.write(f"{told}\n")
         return
-    show_error(UsageError(error.format_message(), cure=f"see '{path} --help'"), as_json=as_json)
+    show_error(UsageError(told, cure=f"see '{path} --help'"), as_json=as_json)
