@@ -7,17 +7,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pachon import hostvars
+from pachon import definition, hostvars
 from pachon.drivers.ansible import Effects, Ended, Line, PlayBegan, Playbook, Result, Verdict
 from pachon.drivers.probe import LOOK, RECORD, Rest, Seen, Values
 from pachon.errors import PachonError, PermanentError, RefusedError, TemporaryError
 from pachon.layers.following import BAD
-from pachon.layers.hosts import SiteHosts
+from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.model.facility import Facility
 from pachon.model.manifest import Expected, Subject
 from pachon.store.database import open_store
 from pachon.store.lease import hold
 
+SMALL = definition.load(Path(__file__).parent / "cases" / "definition" / "world" / "facilities" / "small")
+ONE = SMALL.sites[0]
 GOOD = Verdict(state="ok", changed=0, task="", message="")
 
 
@@ -68,6 +70,18 @@ class FakePlays:
         if self.error is not None:
             raise self.error
         return ""
+
+
+def play(layer: SiteHosts) -> list[str]:
+    """What goes wrong when all hosts of that site are played."""
+    troubles = asyncio.run(layer.play([host.name for host in ONE.active_hosts]))
+    return [trouble.error for trouble in troubles]
+
+
+def seen(layer: SiteHosts) -> list[RoleWork]:
+    """What a look finds to be played."""
+    asyncio.run(layer.look())
+    return [work for works in layer.pending().values() for work in works]
 
 
 @contextmanager

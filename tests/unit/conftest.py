@@ -1,4 +1,4 @@
-"""Stores for tests: every test that asks for ``where`` runs once on SQLite and once on PostgreSQL."""
+"""Stores, on SQLite and on PostgreSQL each, for tests that ask for ``where``; and hosts that were played well."""
 
 import itertools
 from collections.abc import Iterator
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pachon.drivers import ansible
+from pachon.layers.hosts import SiteHosts
 from tests import postgres
+from tests.fake_plays import SMALL, FakePlays, FakeProbe, played_site
 
 NUMBERS = itertools.count()
 
@@ -27,3 +30,23 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "state" / "store.db")
     found: postgres.Server = request.getfixturevalue("server")
     return found.address(f"t {request.node.name[:30]} {next(NUMBERS)}")
+
+
+@pytest.fixture
+def probe() -> FakeProbe:
+    return FakeProbe()
+
+
+@pytest.fixture
+def plays(monkeypatch: pytest.MonkeyPatch) -> FakePlays:
+    fake = FakePlays()
+    monkeypatch.setattr(ansible, "play", fake.play)
+    return fake
+
+
+@pytest.fixture
+def layer(tmp_path: Path, probe: FakeProbe, plays: FakePlays) -> Iterator[SiteHosts]:
+    """Hosts that were all played well."""
+    with played_site(SMALL, tmp_path, probe) as made:
+        plays.books.clear()
+        yield made

@@ -1,58 +1,21 @@
 """What hosts are seen to have decides what is played: drift, strangers, silent hosts, and what nobody puts right."""
 
-import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from pachon import definition
-from pachon.drivers import ansible
 from pachon.layers.following import document_of
-from pachon.layers.hosts import RoleWork, SiteHosts
+from pachon.layers.hosts import SiteHosts
 from pachon.store.drift import Acceptance, accept
 from pachon.store.receipts import intend, receipt, receipts_under
-from tests.fake_plays import FakePlays, FakeProbe, played_site
+from tests.fake_plays import ONE, FakePlays, FakeProbe, play, seen
 
-SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small")
-ONE = SMALL.sites[0]
 ADMIN, STORAGE = "one-adm01", "one-stor01"
 SUDOERS = "/etc/sudoers.d/pachon"
 STRANGER = "/etc/sudoers.d/mallory"
 RULES = "nftables"
 VOLUMES = "/etc/pachon/volumes.json"
 OLD = "/etc/pachon/old.nft"
-
-
-@pytest.fixture
-def probe() -> FakeProbe:
-    return FakeProbe()
-
-
-@pytest.fixture
-def plays(monkeypatch: pytest.MonkeyPatch) -> FakePlays:
-    fake = FakePlays()
-    monkeypatch.setattr(ansible, "play", fake.play)
-    return fake
-
-
-@pytest.fixture
-def layer(tmp_path: Path, probe: FakeProbe, plays: FakePlays) -> Iterator[SiteHosts]:
-    """Hosts that were all played well."""
-    with played_site(SMALL, tmp_path, probe) as made:
-        plays.books.clear()
-        yield made
-
-
-def play(layer: SiteHosts) -> list[str]:
-    troubles = asyncio.run(layer.play([host.name for host in ONE.active_hosts]))
-    return [trouble.error for trouble in troubles]
-
-
-def seen(layer: SiteHosts) -> list[RoleWork]:
-    asyncio.run(layer.look())
-    return [work for works in layer.pending().values() for work in works]
 
 
 def test_clean_hosts_are_looked_at_and_not_played(layer: SiteHosts, probe: FakeProbe) -> None:

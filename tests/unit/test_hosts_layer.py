@@ -10,7 +10,6 @@ from sqlalchemy import update
 
 from infra.boot import ca
 from pachon import definition, hostvars, secrets
-from pachon.drivers import ansible
 from pachon.drivers.ansible import Verdict
 from pachon.errors import PermanentError, RefusedError
 from pachon.layers import bounds
@@ -29,13 +28,6 @@ SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definit
 ONE = SMALL.sites[0]
 STORAGE, ADMIN = "one-stor01", "one-adm01"
 BAD = Verdict(state="failed", changed=0, task="firewall : Load the rules", message="no such table")
-
-
-@pytest.fixture
-def plays(monkeypatch: pytest.MonkeyPatch) -> FakePlays:
-    fake = FakePlays()
-    monkeypatch.setattr(ansible, "play", fake.play)
-    return fake
 
 
 @pytest.fixture

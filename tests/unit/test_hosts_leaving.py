@@ -1,28 +1,21 @@
 """What roles leave on hosts that no longer have them, or no longer mention: it goes, whatever is killed on the way."""
 
-import asyncio
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from pachon import definition
-from pachon.drivers import ansible
 from pachon.errors import RefusedError
 from pachon.layers import hosts, leaving
 from pachon.layers.bounds import Bound
-from pachon.layers.hosts import RoleWork, SiteHosts
+from pachon.layers.hosts import SiteHosts
 from pachon.layers.role_effects import Leavings, leavings, units_told
 from pachon.model.manifest import Subject, expected_gone
 from pachon.store.receipts import receipt, receipts_under
 from pachon.store.tables import leases
-from tests.fake_plays import FakePlays, FakeProbe, played_site
+from tests.fake_plays import ONE, FakePlays, FakeProbe, play, seen
 
-SMALL = definition.load(Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small")
-ONE = SMALL.sites[0]
 ADMIN, STORAGE = "one-adm01", "one-stor01"
 SUDOERS = "/etc/sudoers.d/pachon"
 VOLUMES = "/etc/pachon/volumes.json"
@@ -31,36 +24,6 @@ OLD = "/etc/pachon/old.nft"
 
 class KilledError(BaseException):
     """Stands for a kill: nothing after it is carried out."""
-
-
-@pytest.fixture
-def probe() -> FakeProbe:
-    return FakeProbe()
-
-
-@pytest.fixture
-def plays(monkeypatch: pytest.MonkeyPatch) -> FakePlays:
-    fake = FakePlays()
-    monkeypatch.setattr(ansible, "play", fake.play)
-    return fake
-
-
-@pytest.fixture
-def layer(tmp_path: Path, probe: FakeProbe, plays: FakePlays) -> Iterator[SiteHosts]:
-    """Hosts that were all played well."""
-    with played_site(SMALL, tmp_path, probe) as made:
-        plays.books.clear()
-        yield made
-
-
-def play(layer: SiteHosts) -> list[str]:
-    troubles = asyncio.run(layer.play([host.name for host in ONE.active_hosts]))
-    return [trouble.error for trouble in troubles]
-
-
-def seen(layer: SiteHosts) -> list[RoleWork]:
-    asyncio.run(layer.look())
-    return [work for works in layer.pending().values() for work in works]
 
 
 def kill() -> None:
