@@ -17,12 +17,15 @@ from pathlib import Path
 from pachon.errors import TemporaryError
 from pachon.model.rollout import Place, Release
 from pachon.rollout.world import Finding
+from pachon.store.lease import Lease
 from tests.rollouts import NEW, OLD
 
 SERVICE = Path(__file__).with_name("rollout_service.py")
 PATIENCE_SECONDS = 60
 A_SECOND = 50
 """Requests of the load."""
+AT_FIRST = Lease(site="", run_id="", fencing_token=0)
+"""Of whoever had it stand before any rollout."""
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:
@@ -129,7 +132,7 @@ class ProcessWorld:
     def _of(self, version: str, names: Sequence[str] = ()) -> list[Instance]:
         return [each for each in self.door.instances if each.version == version and (not names or each.name in names)]
 
-    async def start(self, place: Place, release: Release, instances: Sequence[str]) -> None:
+    async def start(self, place: Place, release: Release, instances: Sequence[str], *, lease: Lease) -> None:
         """Start the processes that are not there."""
         sent = self.load.sent
         for name in instances:
@@ -143,7 +146,7 @@ class ProcessWorld:
         while release == NEW and self.load.sent < sent + self.comes_up_after:  # noqa: ASYNC110 - users tell nobody
             await asyncio.sleep(0.02)
 
-    async def stop(self, place: Place, release: Release, instances: Sequence[str]) -> None:
+    async def stop(self, place: Place, release: Release, instances: Sequence[str], *, lease: Lease) -> None:
         """Send them nothing more, let them end what they have, end them."""
         for each in self._of(release.version, instances):
             each.draining = True
@@ -152,7 +155,7 @@ class ProcessWorld:
             await end(each.process)
             self.door.instances.remove(each)
 
-    async def weigh(self, place: Place, shares_percent: Mapping[str, int]) -> None:
+    async def weigh(self, place: Place, shares_percent: Mapping[str, int], *, lease: Lease) -> None:
         """Share out so."""
         self.door.shares = dict(shares_percent)
 
@@ -232,8 +235,8 @@ async def standing(place: Place, world: ProcessWorld) -> AsyncIterator[ProcessWo
     world.door.port = server.sockets[0].getsockname()[1]
     users = None
     try:
-        await world.start(place, OLD, place.instances)
-        await world.weigh(place, {OLD.version: 100, NEW.version: 0})
+        await world.start(place, OLD, place.instances, lease=AT_FIRST)
+        await world.weigh(place, {OLD.version: 100, NEW.version: 0}, lease=AT_FIRST)
         while not (await world.health(place, OLD, place.instances, "https")).passed:  # noqa: ASYNC110 - so too
             await asyncio.sleep(0.02)
         users = asyncio.create_task(world.load.run(world.door.port))

@@ -14,6 +14,7 @@ from typing import Any
 from pachon.errors import PermanentError, RefusedError, TemporaryError
 from pachon.model.rollout import Place, Release
 from pachon.rollout.world import Finding
+from pachon.store.lease import Lease
 from tests.rollouts import NEW, NOW, OLD
 
 Crossing = Callable[[str], None]
@@ -49,7 +50,7 @@ class FiledWorld:
             for each in places
         }
         world = cls(file, **settings)
-        world.write({"now": NOW.isoformat(), "places": there, "wrong": [], "effects": []})
+        world.write({"now": NOW.isoformat(), "places": there, "wrong": [], "effects": [], "tokens": {}})
         return world
 
     def read(self) -> dict[str, Any]:
@@ -83,9 +84,9 @@ class FiledWorld:
         """Those of both releases."""
         return frozenset(each.digest for release in (OLD, NEW) for each in release.artefacts)
 
-    async def start(self, place: Place, release: Release, instances: Sequence[str]) -> None:
+    async def start(self, place: Place, release: Release, instances: Sequence[str], *, lease: Lease) -> None:
         """Have them there, one after another."""
-        self._ask("start", place)
+        self._ask("start", place, lease)
         if self.bad == "start" and release.version == NEW.version:
             raise PermanentError(f"{release.version} ends as soon as it is started", cure="mend it")
         if self.bad == "refused" and release.version == NEW.version:
@@ -93,15 +94,15 @@ class FiledWorld:
         for name in instances:
             self._change("start", place, _adding(release.version, name))
 
-    async def stop(self, place: Place, release: Release, instances: Sequence[str]) -> None:
+    async def stop(self, place: Place, release: Release, instances: Sequence[str], *, lease: Lease) -> None:
         """Have them gone, one after another."""
-        self._ask("stop", place)
+        self._ask("stop", place, lease)
         for name in instances:
             self._change("stop", place, _dropping(release.version, name))
 
-    async def weigh(self, place: Place, shares_percent: Mapping[str, int]) -> None:
+    async def weigh(self, place: Place, shares_percent: Mapping[str, int], *, lease: Lease) -> None:
         """Have the front door share out so."""
-        self._ask("weigh", place)
+        self._ask("weigh", place, lease)
         self._change("weigh", place, lambda there, shares: shares.update(shares_percent))
 
     async def health(self, place: Place, release: Release, instances: Sequence[str], probe: str) -> Finding:
@@ -122,11 +123,22 @@ class FiledWorld:
         self._ask("query", place)
         return 0.5 if self.bad == "query" and self._place(place)["shares"][NEW.version] else 0.0
 
-    def _ask(self, what: str, place: Place) -> None:
+    def _ask(self, what: str, place: Place, lease: Lease | None = None) -> None:
         self.asked.append(f"{what} {place.site}")
+        if lease is not None:
+            self._fence(place, lease)
         if left := self.away.get(what, 0):
             self.away[what] = left - 1
             raise TemporaryError(f"{what} cannot be asked just now")
+
+    def _fence(self, place: Place, lease: Lease) -> None:
+        """As hosts do: nothing of a writer that another one has come after."""
+        whole = self.read()
+        known = whole["tokens"].get(place.site, 0)
+        if (lease.site, max(known, lease.fencing_token)) != (place.site, lease.fencing_token):
+            raise TemporaryError(f"a writer with token {known} has come after {lease.fencing_token} of {lease.site}")
+        if lease.fencing_token > known:
+            self.write({**whole, "tokens": {**whole["tokens"], place.site: lease.fencing_token}})
 
     def _place(self, place: Place) -> dict[str, Any]:
         return dict(self.read()["places"][place.address])

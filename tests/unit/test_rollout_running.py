@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from pachon.errors import LeaseHeldError, RefusedError
 from pachon.model.rollout import BlueGreen, Pace, Place, Rolling, Window
@@ -27,6 +28,7 @@ from pachon.store import releases
 from pachon.store.database import Store, open_store
 from pachon.store.lease import acquire, hold, release
 from pachon.store.rollouts import RolloutRecord, ask, lease_name, plan_of, rollout_of, rollouts_of, speak, steps_of
+from pachon.store.tables import leases
 from tests.rollout_world import FiledWorld, ends
 from tests.rollouts import NEW, NOW, OLD, ZONES, place, rules, service
 
@@ -242,6 +244,24 @@ def test_a_site_that_somebody_else_writes_at_is_waited_for(folder: Path) -> None
 
     it.world.each_second = until_released
     assert any("archive is being written to by" in each and "pachon up" in each for each in told_while(it))
+
+
+def test_a_site_that_was_taken_from_a_process_that_stood_still_is_taken_anew_with_a_newer_token(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder)
+    overtaken: list[int] = []
+
+    def overtake(world: FiledWorld) -> None:
+        token = world.read()["tokens"].get("archive")
+        if token and not overtaken:
+            overtaken.append(token)
+            with it.store.transaction() as connection:
+                newer = {"fencing_token": token + 1, "released_at": world.now()}
+                connection.execute(update(leases).where(leases.c.site == "archive").values(**newer))
+
+    it.world.each_second = overtake
+    assert it.start().outcome == "done"
+    assert ends(it.world, PLACES) == {NEW.version}
+    assert it.world.read()["tokens"]["archive"] >= overtaken[0] + 2
 
 
 def test_a_window_that_is_shut_is_waited_for_with_the_clocks_of_both_sites(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+from pachon.errors import RefusedError
 from pachon.store.database import Store
 from pachon.store.lease import Lease, heartbeat, hold
 
@@ -16,19 +17,23 @@ class SiteLeases:
         self._held: Lease | None = None
         self._stack = ExitStack()
 
-    def have(self, site: str) -> None:
-        """Hold the lease of the site, and no other.
+    def have(self, site: str) -> Lease:
+        """The lease of the site, and no other is held; one that was taken from us is taken anew.
 
         Raises:
             LeaseHeldError: another writer has it.
-            RefusedError: it was taken from us.
         """
         if self._held is not None and self._held.site == site:
-            heartbeat(self._store, self._held)
-            return
+            try:
+                heartbeat(self._store, self._held)
+            except RefusedError:
+                pass  # this process stood still for longer than a lease lives
+            else:
+                return self._held
         self.give_back()
         context = hold(self._store, site, facility=self._facility, command=self._command)
         self._held = self._stack.enter_context(context)
+        return self._held
 
     def give_back(self) -> None:
         """Hold none."""

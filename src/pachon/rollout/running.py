@@ -21,6 +21,7 @@ from pachon.rollout.plan import EFFECTS, RolloutPlan, Step
 from pachon.rollout.planning import least_time
 from pachon.rollout.returning import way_back
 from pachon.rollout.world import World
+from pachon.store.lease import Lease
 from pachon.store.releases import Proof
 from pachon.store.rollouts import RolloutRecord, steps_of, words_about
 
@@ -178,25 +179,29 @@ class Running:
         match step.verb:
             case "start":
                 release = self.plan.release(step.version)
-                await self._until_done(place, lambda: self.world.start(place, release, step.instances))
+                await self._until_done(
+                    place, lambda lease: self.world.start(place, release, step.instances, lease=lease)
+                )
             case "stop":
                 release = self.plan.release(step.version)
-                await self._until_done(place, lambda: self.world.stop(place, release, step.instances))
+                await self._until_done(
+                    place, lambda lease: self.world.stop(place, release, step.instances, lease=lease)
+                )
             case _:
-                await self._until_done(place, lambda: self.world.weigh(place, step.shares_percent))
+                await self._until_done(place, lambda lease: self.world.weigh(place, step.shares_percent, lease=lease))
         self._evidence["did"] = step.said
 
-    async def _until_done(self, place: Place, effect: Callable[[], Awaitable[None]]) -> None:
+    async def _until_done(self, place: Place, effect: Callable[[Lease], Awaitable[None]]) -> None:
         """Carry an effect out under the site's lease, again and again while it cannot be done just now."""
         delay = TRIES_AGAIN_SECONDS
         while True:
             try:
-                self.leases.have(place.site)
+                lease = self.leases.have(place.site)
             except (LeaseHeldError, TemporaryError) as error:
                 self._wait_for(f"{place.address}: {error.message}")
             else:
                 try:
-                    await self._heeding(effect)
+                    await self._heeding(effect(lease))
                     return
                 except TemporaryError as error:
                     self._wait_for(f"{place.address}: {error.message}")
@@ -207,9 +212,9 @@ class Running:
             await self._rest(delay)
             delay = min(2 * delay, TRIES_AGAIN_AT_MOST_SECONDS)
 
-    async def _heeding(self, effect: Callable[[], Awaitable[None]]) -> None:
+    async def _heeding(self, effect: Awaitable[None]) -> None:
         """Carry an effect out, and leave it where it is if the rollout is wanted back meanwhile."""
-        task = asyncio.ensure_future(effect())
+        task = asyncio.ensure_future(effect)
         try:
             while not (await asyncio.wait({task}, timeout=LISTENS_SECONDS))[0]:
                 if self._way == "forward":

@@ -2,6 +2,7 @@
 
 A ``TemporaryError`` of any call means that it cannot be asked or done just now: the rollout waits, and says for what.
 Any other ``PachonError`` of an effect means that the release cannot be brought up: the rollout goes back.
+Effects get the lease of the place's site; where a later writer's token is known they raise ``TemporaryError``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from pachon.model.rollout import Place, Release
+from pachon.store.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class World(Protocol):
     async def artefacts(self, site: str) -> frozenset[str]:
         """Digests of everything at the site that instances can be started from."""
 
-    async def start(self, place: Place, release: Release, instances: Sequence[str]) -> None:
+    async def start(self, place: Place, release: Release, instances: Sequence[str], *, lease: Lease) -> None:
         """Have these instances of the release running; the front door sends them nothing yet."""
 
-    async def stop(self, place: Place, release: Release, instances: Sequence[str]) -> None:
+    async def stop(self, place: Place, release: Release, instances: Sequence[str], *, lease: Lease) -> None:
         """Have these gone: the front door sends them nothing more, what they have begun ends, then they are stopped."""
 
-    async def weigh(self, place: Place, shares_percent: Mapping[str, int]) -> None:
+    async def weigh(self, place: Place, shares_percent: Mapping[str, int], *, lease: Lease) -> None:
         """Have the front door share requests out so, by version; among the instances of a version evenly."""
 
     async def health(self, place: Place, release: Release, instances: Sequence[str], probe: str) -> Finding:
