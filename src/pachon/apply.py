@@ -211,7 +211,7 @@ async def _up(run: Run) -> UpReport:
         lacks=tuple(run.ground.lacks),
         changed=any(changes.values())
         or any(number for verb, number in roles.items() if verb != "in order")
-        or any(site.forgotten for site in sites),
+        or any(site.forgotten or site.given_back for site in sites),
         why="; ".join(site.why for site in sites) or "no host is to exist yet",
         changes=changes,
         controllers=tuple(each for each in handed if each is not None),

@@ -168,7 +168,8 @@ def findings(seen: Seen) -> Findings:
     if seen.hosts is not None:
         roles, deferred = _roles(site, seen.hosts, found, new)
         actions += roles
-    actions += [_forgetting(site, name) for name in found.workers]
+    actions += [_of_slurm(site, name, "delete") for name in found.workers]
+    actions += [_of_slurm(site, name, "update") for name in found.returning]
     return Findings(
         site=site.name,
         actions=tuple(actions),
@@ -286,15 +287,16 @@ def _removal(site: Site, work: RoleWork) -> Action:
     )
 
 
-def _forgetting(site: Site, name: HostName) -> Action:
-    """Slurm forgets a worker that is taken away."""
+def _of_slurm(site: Site, name: HostName, verb: Literal["delete", "update"]) -> Action:
+    """Slurm forgets a worker that is taken away, or lets jobs begin again on one that stays after all."""
+    kept = "an earlier run had begun to take it from the site's Slurm, and it is to stay"
     return Action(
         site=site.name,
         layer="policies",
         stack=policies.STAGE,
         address=policies.node_address(site.name, name),
-        verb="delete",
-        reason="it is to be no worker of the site's Slurm any more",
+        verb=verb,
+        reason=kept if verb == "update" else "it is to be no worker of the site's Slurm any more",
     )
 
 

@@ -12,10 +12,10 @@ from pachon.drivers.pulumi import PlannedAction
 from pachon.ground import Images
 from pachon.layers.bounds import Bound
 from pachon.layers.policies import node_address
-from pachon.model.facility import Facility
+from pachon.model.facility import Facility, HostName
 from pachon.model.hardware import StackName
 from pachon.plan.bounds import deferred_in, refuse_outside, removals_in, roles_of
-from pachon.plan.document import Plan, text_of_file
+from pachon.plan.document import Plan, Verb, text_of_file
 from pachon.plan.making import Basis, definition_of, plan_of
 from pachon.plan.moving import moved, refuse_moved
 from pachon.planning import Seen, ask, basis_of, facts, findings, parent
@@ -137,6 +137,16 @@ def _held(seen: Seen, plan: Plan) -> Seen:
         for name in seen.look.todo
     }
     _bind([seen], plan)
-    nodes = {action.address for action in plan.actions if action.layer == "policies"}
-    workers = tuple(name for name in seen.look.workers if node_address(seen.site.name, name) in nodes)
-    return replace(seen, look=replace(seen.look, orphans=orphans, workers=workers), planned=planned)
+    found = replace(
+        seen.look,
+        orphans=orphans,
+        workers=_planned_nodes(seen, plan, seen.look.workers, "delete"),
+        returning=_planned_nodes(seen, plan, seen.look.returning, "update"),
+    )
+    return replace(seen, look=found, planned=planned)
+
+
+def _planned_nodes(seen: Seen, plan: Plan, names: Iterable[HostName], verb: Verb) -> tuple[HostName, ...]:
+    """Those of these workers that the plan has that for."""
+    nodes = {action.address for action in plan.actions if action.layer == "policies" and action.verb == verb}
+    return tuple(name for name in names if node_address(seen.site.name, name) in nodes)

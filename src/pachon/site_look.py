@@ -17,7 +17,7 @@ from pachon.drivers.ssh import Credentials, Fleet
 from pachon.layers import served
 from pachon.layers.hardware import Observation, Observations, SiteHardware
 from pachon.layers.hosts import Eyes, RoleWork, SiteHosts
-from pachon.layers.policies import leaving_workers
+from pachon.layers.policies import leaving_workers, returning_workers
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.progress import Event, Progress
@@ -47,6 +47,8 @@ class Look:
     pending: Mapping[HostName, Sequence[RoleWork]]
     workers: tuple[HostName, ...] = ()
     """Hosts that the site's Slurm is to forget."""
+    returning: tuple[HostName, ...] = ()
+    """Workers on which it is to let jobs begin again: a killed run was at taking them away."""
 
     @property
     def todo(self) -> tuple[StackName, ...]:
@@ -86,6 +88,7 @@ async def look(
         orphans=orphans,
         pending=pending,
         workers=() if hosts is None else await asyncio.to_thread(leaving_workers, site, hosts.store),
+        returning=() if hosts is None else await asyncio.to_thread(returning_workers, site, hosts.store),
     )
 
 

@@ -57,6 +57,8 @@ class SiteRun:
     """What was removed beside the engine, and why."""
     forgotten: set[HostName] = field(default_factory=set)
     """Workers that Slurm has forgotten."""
+    given_back: set[HostName] = field(default_factory=set)
+    """Workers on which jobs begin again."""
     why: str = ""
     """What was done and for what reason, or why nothing had to be."""
 
@@ -69,7 +71,7 @@ class SiteRun:
         todo, pending = found.todo, found.pending
         if self.hosts is not None:
             await asyncio.to_thread(self.hosts.make_secrets)
-        if not todo and not found.orphans and not pending and not found.workers:
+        if not todo and not found.orphans and not pending and not found.workers and not found.returning:
             await self.hardware.settle()
             self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
@@ -83,6 +85,7 @@ class SiteRun:
             told += [f"{why}: {address}" for address, why in self.destroyed.items()]
             told += self._why_played(pending)
             told += [f"had Slurm forget {name}" for name in await self._forget(found.workers)]
+            told += [f"had jobs begin again on {name}" for name in await self._give_back(found.returning)]
             self.why = f"site {self.site.name}: " + "; ".join(told)
         for name in STACKS:
             if name not in todo:
@@ -204,6 +207,18 @@ class SiteRun:
         kept = {each.address for each in troubles}
         self.forgotten |= {name for name in gone if node_address(self.site.name, name) not in kept}
         return sorted(self.forgotten)
+
+    async def _give_back(self, workers: Sequence[HostName]) -> Sequence[HostName]:
+        """Have jobs begin again on workers that stay; one that is not as its roles say waits for the next run."""
+        failed = {failure.address for failure in self.failures}
+        sound = [name for name in workers if f"{self.site.name}/host/{name}" not in failed]
+        if self.hosts is None or not sound:
+            return ()
+        troubles = await self._policies(self.hosts).give_back(sound)
+        self.failures += [Failed(address=t.address, error=t.error, cure=t.cure) for t in troubles]
+        kept = {each.address for each in troubles}
+        self.given_back = {name for name in sound if node_address(self.site.name, name) not in kept}
+        return sorted(self.given_back)
 
     def _policies(self, hosts: SiteHosts) -> SitePolicies:
         return SitePolicies(self.site, hosts.state, hosts.store, self.lease, hosts.endpoints, self.progress)

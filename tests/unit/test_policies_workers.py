@@ -12,7 +12,7 @@ from pachon import definition
 from pachon.drivers import slurm
 from pachon.drivers.slurm import Slurm
 from pachon.errors import TemporaryError
-from pachon.layers.policies import SitePolicies, leaving_workers
+from pachon.layers.policies import SitePolicies, leaving_workers, node_address, returning_workers
 from pachon.plan.bounds import outside
 from pachon.plan.document import Action
 from pachon.plan.making import Basis, Findings, plan_of
@@ -39,6 +39,35 @@ def test_a_host_with_the_receipt_of_a_worker_that_is_none_any_more_is_to_be_forg
     assert leaving_workers(SITE, store) == ("base-batch09",)
     idle = tuple(host.model_copy(update={"groups": ()}) for host in SITE.hosts if host.name != "base-bctl01")
     assert leaving_workers(SITE.model_copy(update={"hosts": idle}), store) == (), "there is no Slurm that could forget"
+
+
+def test_a_worker_that_was_drained_to_be_taken_away_and_then_stays_is_given_back(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = Controller()
+    controller.nodes = {"base-batch01": "idle", "base-batch02": "drain"}
+    controller.reasons = {"base-batch02": "bad memory"}
+
+    @asynccontextmanager
+    async def slurm(policies: SitePolicies) -> AsyncIterator[Slurm]:
+        yield controller
+
+    monkeypatch.setattr(SitePolicies, "_slurm", slurm)
+    assert returning_workers(SITE, store) == ()
+    names = ["base-batch01", "base-batch02"]
+    with hold(store, "base", facility="f", command="test") as lease:
+        policies = SitePolicies(SITE, tmp_path, store, lease, {}, silent)
+        asyncio.run(policies.drain(names))
+        assert controller.nodes == {"base-batch01": "drain", "base-batch02": "drain"}
+        assert returning_workers(SITE, store) == ("base-batch01", "base-batch02")
+        controller.away = True
+        troubles = asyncio.run(policies.give_back(names))
+        assert [each.address for each in troubles] == [node_address("base", name) for name in names]
+        assert returning_workers(SITE, store) == ("base-batch01", "base-batch02"), "it is left to the next run"
+        controller.away = False
+        assert asyncio.run(policies.give_back(names)) == []
+        assert controller.nodes == {"base-batch01": "resume", "base-batch02": "drain"}, "what a person did stays"
+        assert returning_workers(SITE, store) == ()
 
 
 def test_one_that_is_on_its_way_out_is_known_until_slurm_has_forgotten_it(
@@ -69,6 +98,7 @@ class Controller(Slurm):
     def __init__(self, *, busy: int = 0, away: bool = False) -> None:
         self._site = "base"
         self.nodes = {"w1": "idle", "w2": "idle"}
+        self.reasons: dict[str, str] = {}
         self.busy, self.away = busy, away
 
     async def _turn(self, orders: Sequence[dict[str, Any]], *, prefix: str = "") -> dict[str, Any]:
@@ -79,11 +109,13 @@ class Controller(Slurm):
         if self.away:
             return {"status": 1, "stdout": "", "stderr": "slurm_load_partitions: Unable to contact slurm controller"}
         if argv[0] == "sinfo":
-            return {"status": 0, "stdout": "\n".join(self.nodes), "stderr": ""}
+            listed = [f"{node}|{self.reasons.get(node, 'none')}" for node in self.nodes]
+            return {"status": 0, "stdout": "\n".join(listed), "stderr": ""}
         if name not in self.nodes:
             return {"status": 1, "stdout": "", "stderr": "Invalid node name specified"}
         if argv[1] == "update":
             self.nodes[name] = argv[3].partition("=")[2]
+            self.reasons[name] = argv[4].partition("=")[2] if argv[4:] else "none"
         elif self.busy:
             self.busy -= 1
             return {"status": 1, "stdout": "", "stderr": "scontrol: error: Requested nodes are busy"}
@@ -99,7 +131,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_node_is_forgotten_as_soon_as_its_jobs_have_ended_and_once_is_enough() -> None:
     controller = Controller(busy=2)
-    asyncio.run(controller.drain(["w2"], "r"))
+    asyncio.run(controller.drain(["w2"]))
     assert controller.nodes == {"w1": "idle", "w2": "drain"}
     assert asyncio.run(controller.delete_nodes(["w2", "unheard-of"])) == {}
     assert controller.nodes == {"w1": "idle"}
@@ -111,6 +143,36 @@ def test_a_node_that_stays_is_told_of_with_what_slurm_said() -> None:
     assert told == {"w2": "scontrol: error: Requested nodes are busy"}
     with pytest.raises(TemporaryError, match=r"does not answer: .*Unable to contact"):
         asyncio.run(Controller(away=True).delete_nodes(["w2"]))
+
+
+def test_a_node_that_was_given_up_in_the_middle_of_being_forgotten_is_given_back() -> None:
+    controller = Controller(busy=9)
+    asyncio.run(controller.delete_nodes(["w2"]))
+    assert asyncio.run(controller.give_back(["w1", "w2", "unheard-of"])) == {}
+    assert controller.nodes == {"w1": "idle", "w2": "resume"}
+    with pytest.raises(TemporaryError, match="does not answer"):
+        asyncio.run(Controller(away=True).give_back(["w2"]))
+
+
+def test_a_plan_gives_a_worker_back_once_its_host_is_as_wanted_and_holds_nothing_else_of_it() -> None:
+    address = "base/host/base-h001"
+    role = Action(
+        site="base", layer="hosts", stack="hosts", address=f"{address}/role/slurm_compute", verb="update", reason="r"
+    )
+    node = role.model_copy(
+        update={"layer": "policies", "stack": "policies", "address": "base/node/base-h001", "given": ""}
+    )
+    whole = facility(hosts=1)
+    made = plan_of(whole, [Findings(site="base", actions=(node, role))], Basis(definition={}, code={}, roles=()))
+    assert [[action.address for action in wave.actions] for wave in made.waves] == [[role.address], [node.address]]
+    assert (made.waves[1].actions[0].risk, made.waves[1].actions[0].why_risk) == ("low", "jobs begin there again")
+    gone = plan_of(
+        whole,
+        [Findings(site="base", actions=(node.model_copy(update={"verb": "delete"}),))],
+        Basis(definition={}, code={}, roles=()),
+    )
+    assert outside(gone, made) == ["base/node/base-h001 (delete)"]
+    assert outside(made, gone) == [f"{role.address} (update)", "base/node/base-h001 (update)"]
 
 
 def test_slurm_forgets_a_worker_after_its_host_is_gone_and_that_needs_no_approval_by_name() -> None:

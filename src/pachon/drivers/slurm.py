@@ -38,7 +38,10 @@ AWAY = (
 """What Slurm's clients say when it is not the order that is wrong."""
 ACCOUNT_FORMAT = "JobID,JobName%120,State,NodeList,ElapsedRaw"
 
-
+DRAINED, DOWN = "it is to be taken away", "it was taken away"
+"""Reasons by which we know again what we have done to a node."""
+NO_REASON = ("", "none", "Not responding")
+"""Of a node that nobody holds; the last is Slurm's own, and passes by itself."""
 NODE_PAUSES_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Before each try to forget nodes."""
 
@@ -147,12 +150,7 @@ class Slurm:
             TemporaryError: host or controller do not answer.
         """
         answer = await self._turn([], prefix=self._prefix)
-        listing = answer["listing"]
-        if listing["status"] != 0:
-            raise TemporaryError(
-                f"the Slurm controller of {self._site} does not answer: {_last_line(listing['stderr'])}",
-                cure="see slurmctld on the site's batch controller",
-            )
+        self._listing(answer["listing"])
         return tuple(task for job in answer["jobs"] for task in read_tasks(job))
 
     async def submit(self, batch: Batch) -> int:
@@ -182,10 +180,29 @@ class Slurm:
         if addresses:
             await self._turn([_as_root("scancel", "--quiet", *addresses)])
 
-    async def drain(self, nodes: Sequence[str], reason: str) -> None:
-        """Have no job begin on these nodes any more; of those that it does not know nothing is said."""
-        words = ["state=drain", f"reason={reason}"]
-        await self._turn([_as_root("scontrol", "update", f"nodename={name}", *words) for name in nodes])
+    async def drain(self, nodes: Sequence[str]) -> None:
+        """Have no job begin on these nodes any more; those that somebody else holds stay theirs.
+
+        Raises:
+            TemporaryError: host or controller do not answer.
+        """
+        reasons = _reasons(self._listing((await self._turn([_NODES]))["outputs"][0]))
+        words = ["state=drain", f"reason={DRAINED}"]
+        free = [name for name in nodes if reasons.get(name, "") in NO_REASON]
+        await self._turn([_as_root("scontrol", "update", f"nodename={name}", *words) for name in free])
+
+    async def give_back(self, nodes: Sequence[str]) -> dict[str, str]:
+        """Let jobs begin again on those of these nodes on which we had let none; told is where that failed, and why.
+
+        Raises:
+            TemporaryError: host or controller do not answer.
+        """
+        reasons = _reasons(self._listing((await self._turn([_NODES]))["outputs"][0]))
+        ours = [name for name in nodes if reasons.get(name) in (DRAINED, DOWN)]
+        orders = [_as_root("scontrol", "update", f"nodename={name}", "state=resume") for name in ours]
+        outputs = (await self._turn(orders))["outputs"] if orders else []
+        done = zip(ours, outputs, strict=True)
+        return {name: _last_line(each["stderr"]) for name, each in done if each["status"] != 0}
 
     async def delete_nodes(self, nodes: Sequence[str]) -> dict[str, str]:
         """Forget these nodes, which introduced themselves and are gone; their jobs begin anew elsewhere.
@@ -195,7 +212,7 @@ class Slurm:
         Raises:
             TemporaryError: host or controller do not answer.
         """
-        reason = "reason=it was taken away"
+        reason = f"reason={DOWN}"
         orders = [
             order
             for name in nodes
@@ -207,15 +224,8 @@ class Slurm:
         kept: dict[str, str] = {}
         for seconds in NODE_PAUSES_SECONDS:  # a job that was just ended there keeps a node for a moment
             await asyncio.sleep(seconds)
-            *outputs, listing = (await self._turn([*orders, _as_root("sinfo", "-h", "-a", "-N", "-o", "%N")]))[
-                "outputs"
-            ]
-            if listing["status"] != 0:
-                raise TemporaryError(
-                    f"the Slurm controller of {self._site} does not answer: {_last_line(listing['stderr'])}",
-                    cure="see slurmctld on the site's batch controller",
-                )
-            known = set(listing["stdout"].split())
+            *outputs, listing = (await self._turn([*orders, _NODES]))["outputs"]
+            known = _reasons(self._listing(listing))
             said = (_last_line(each["stderr"]) for each in outputs[1::2])
             kept = {name: why for name, why in zip(nodes, said, strict=True) if name in known}
             if not kept:
@@ -236,6 +246,19 @@ class Slurm:
         timeout = TURN if orders else LOOK
         return await (await self._open()).run_program(PROGRAM.read_text(), call, timeout=timeout)
 
+    def _listing(self, listing: dict[str, Any]) -> str:
+        """What a client of Slurm listed.
+
+        Raises:
+            TemporaryError: it did not.
+        """
+        if listing["status"] != 0:
+            raise TemporaryError(
+                f"the Slurm controller of {self._site} does not answer: {_last_line(listing['stderr'])}",
+                cure="see slurmctld on the site's batch controller",
+            )
+        return str(listing.get("stdout", ""))
+
     def _refusal(self, what: str, said: str) -> TemporaryError | RefusedError:
         if any(word in said for word in AWAY):
             return TemporaryError(
@@ -249,6 +272,14 @@ class Slurm:
 
 def _as_root(*argv: str) -> dict[str, Any]:
     return {"argv": list(argv), "user": ROOT, "stdin": ""}
+
+
+_NODES = _as_root("sinfo", "-h", "-a", "-N", "-o", "%N|%E")
+
+
+def _reasons(listing: str) -> dict[str, str]:
+    """Why each node is held, as it was said when that began."""
+    return {name.strip(): reason.strip() for name, _, reason in (line.partition("|") for line in listing.splitlines())}
 
 
 def submission(batch: Batch) -> list[str]:

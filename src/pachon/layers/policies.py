@@ -2,7 +2,8 @@
 
 A worker introduces itself to its site's Slurm; one that is taken away stays known there, as down, until Slurm is told
 to forget it. That it was a worker is known by the receipt of its role, and once it is on its way out by an intent of
-its own, which stays until Slurm has forgotten it: so a run that is killed in between leaves it to the next one.
+its own, which stays until Slurm has forgotten it: so a run that is killed in between leaves it to the next one. Where
+the host was then made a worker again it is given back to Slurm by that intent; what a person drained stays drained.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -32,11 +33,23 @@ def leaving_workers(site: Site, store: Store) -> tuple[HostName, ...]:
     """Hosts that were workers of the site's Slurm and are to be none any more; none where there is no Slurm."""
     if controller_of(site) is None:
         return ()
-    workers = {host.name for host in site.active_hosts if WORKER in hostvars.roles_of(host)}
     known = (address.split("/") for address in versions_under(store, f"{site.name}/host/"))
     were = {name for _, _, name, *rest in known if rest == ["role", WORKER]}
-    begun = {address.rpartition("/")[2] for address in versions_under(store, node_address(site.name, ""))}
-    return tuple(sorted((were | begun) - workers))
+    return tuple(sorted((were | _begun(site, store)) - _workers(site)))
+
+
+def returning_workers(site: Site, store: Store) -> tuple[HostName, ...]:
+    """Workers that an earlier run had begun to take away and that are to stay: no job begins there yet."""
+    return () if controller_of(site) is None else tuple(sorted(_begun(site, store) & _workers(site)))
+
+
+def _workers(site: Site) -> set[HostName]:
+    return {host.name for host in site.active_hosts if WORKER in hostvars.roles_of(host)}
+
+
+def _begun(site: Site, store: Store) -> set[HostName]:
+    """Hosts that runs have begun to take from Slurm, and that they have not ended."""
+    return {address.rpartition("/")[2] for address in versions_under(store, node_address(site.name, ""))}
 
 
 def controller_of(site: Site) -> HostName | None:
@@ -70,7 +83,7 @@ class SitePolicies:
         intend(self.store, self.lease, [node_address(self.site.name, name) for name in names])
         try:
             async with self._slurm() as slurm:
-                await slurm.drain(names, "it is to be taken away")
+                await slurm.drain(names)
         except PachonError as error:
             self._tell(names, "moving", f"not drained: {error.message}")
 
@@ -84,6 +97,21 @@ class SitePolicies:
         done = [name for name in names if name not in kept]
         drop_receipts(self.store, self.lease, [node_address(self.site.name, name) for name in done])
         self._tell(done, "done", "Slurm has forgotten it")
+        return self._troubles(kept)
+
+    async def give_back(self, names: Sequence[HostName]) -> list[Trouble]:
+        """Let jobs begin again on these workers, which stay: where that could not be had, and why (errors as above)."""
+        try:
+            async with self._slurm() as slurm:
+                kept = await slurm.give_back(names)
+        except PachonError as error:
+            kept = dict.fromkeys(names, error.message)
+        done = [name for name in names if name not in kept]
+        drop_receipts(self.store, self.lease, [node_address(self.site.name, name) for name in done])
+        self._tell(done, "done", "jobs begin there again")
+        return self._troubles(kept)
+
+    def _troubles(self, kept: Mapping[HostName, str]) -> list[Trouble]:
         for name, why in kept.items():
             self._tell([name], "failed", why)
         cure = "run the same command again; see slurmctld on the site's batch controller"

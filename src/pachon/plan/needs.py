@@ -90,9 +90,10 @@ def needs_of(actions: Sequence[Action], ground: Ground) -> list[set[int]]:
         if action.layer == "hosts":
             host = action.address.partition("/role/")[0]
             needs[place] |= index.making(host, *ground.volumes_on(host))
-        elif action.layer == "policies":  # what an engine is to forget has to be gone first
+        elif action.layer == "policies":  # what an engine is to forget has to be gone first, what it is to use there
             host = f"{action.site}/host/{action.address.rpartition('/')[2]}"
-            needs[place] |= index.removing(host, f"{host}/role/slurm_compute")
+            before = index.removing if action.verb == "delete" else index.making
+            needs[place] |= before(host, f"{host}/role/slurm_compute")
         elif action.verb == "delete":
             needs[place] |= _before_delete(action, ground, index)
         else:

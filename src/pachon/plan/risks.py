@@ -24,6 +24,8 @@ LIGHT = {
     "machine": "only what is recorded of the machine changes",
     "node": "no job begins there any more, and those that ran there begin anew elsewhere",
 }
+GIVEN_BACK = "jobs begin there again"
+"""Said of a worker that Slurm may use again."""
 UNKNOWN = "holds nobody knows what"
 """Said of a volume whose host does not answer: it counts as holding data."""
 
@@ -36,7 +38,7 @@ def risk_of(action: Action, ground: Ground, holding: Mapping[str, str]) -> tuple
         return _of_role(action, ground)
     kind = action.address.split("/")[1] if "/" in action.address else ""
     if kind in LIGHT:
-        return "low", LIGHT[kind]
+        return "low", LIGHT[kind] if action.layer == "hardware" or action.verb == "delete" else GIVEN_BACK
     if action.verb == "create":
         return "low", "nothing stands there"
     if action.verb in DESTROYING:
