@@ -1,6 +1,7 @@
 """A front door as its role configures it, and hosts behind it: a real HAProxy on loopback, with real certificates."""
 
 import asyncio
+import contextlib
 import http.client
 import os
 import shutil
@@ -11,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -240,6 +241,29 @@ class Door:
         answers = [self.get() for _ in range(number)]
         assert {status for status, _ in answers} == {200}
         return {body for _, body in answers}
+
+
+@contextlib.contextmanager
+def standing(folder: Path, *names: str) -> Iterator[Door]:
+    """A front door with carriers of these names; all of it ends with it."""
+    (folder / "kept").mkdir()
+    pki.ensure_site(folder, "base")
+    own = folder / "pki"
+    (own / "trust.pem").write_text(pki.trust_bundle(folder, ["base"]))
+    certify(folder, own / "host.crt", "door01.test", now=datetime.now(UTC))
+    carriers = []
+    for name in names:
+        certify(folder, folder / f"{name}.crt", f"{name}.test", now=datetime.now(UTC))
+        carriers.append(Carrier(name, folder / f"{name}.crt"))
+    made = Door(folder, carriers)
+    try:
+        made.configure()
+        made.start()
+        yield made
+    finally:
+        made.kill()
+        for carrier in carriers:
+            carrier.stop()
 
 
 def certify(folder: Path, file: Path, name: str, *, now: datetime) -> None:

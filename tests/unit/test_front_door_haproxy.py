@@ -11,35 +11,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pachon.drivers import pki
 from pachon.drivers.front_door import Wanted
 from pachon.errors import PachonError, RefusedError, TemporaryError, UsageError
-from tests.doors import BACKEND, Carrier, Door, certify, until
+from tests.doors import BACKEND, Door, certify, standing, until
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("d")
-    (folder / "kept").mkdir()
-    pki.ensure_site(folder, "base")
-    own = folder / "pki"
-    (own / "trust.pem").write_text(pki.trust_bundle(folder, ["base"]))
-    certify(folder, own / "host.crt", "door01.test", now=datetime.now(UTC))
-    carriers = []
-    for name in ("one", "two"):
-        certify(folder, folder / f"{name}.crt", f"{name}.test", now=datetime.now(UTC))
-        carriers.append(Carrier(name, folder / f"{name}.crt"))
-    made = Door(folder, carriers)
-    try:
-        made.configure()
-        made.start()
+    with standing(tmp_path_factory.mktemp("d"), "one", "two") as made:
         yield made
-    finally:
-        made.kill()
-        for carrier in carriers:
-            carrier.stop()
 
 
 def test_servers_are_told_of_with_weight_and_health(door: Door) -> None:

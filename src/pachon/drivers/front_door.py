@@ -113,6 +113,10 @@ class FrontDoor:
         """The servers of the backend once these take requests again (errors as of ``set_weights``)."""
         return await self._change(backend, {name: _Change(wanted=Wanted.READY) for name in names})
 
+    async def maintain(self, backend: str, names: Collection[str]) -> tuple[Server, ...]:
+        """The servers of the backend once these take nothing and are checked no more (errors as of ``set_weights``)."""
+        return await self._change(backend, {name: _Change(wanted=Wanted.MAINTENANCE) for name in names})
+
     async def _change(self, backend: str, changes: "Mapping[str, _Change]") -> tuple[Server, ...]:
         orders = [
             {"backend": backend, "name": name, "weight": each.weight, "state": each.wanted or ""}
