@@ -1,8 +1,9 @@
 """The facility in a folder as it was examined before, while nothing has moved that it was made from.
 
 It is kept in the facility's state folder, once there is one, under a digest of every file of the definition and of the
-catalogue, of the program and of what it runs on. What is kept is a document, checked against its own digest and read
-as any other is: one that is gone, cut or garbled costs time, and never a wrong facility.
+catalogue, of the program and of what it runs on. A process whose program text was touched since it began keeps none.
+What is kept is a document, checked against its own digest and read as any other is: one that is gone, cut or garbled
+costs time, and never a wrong facility.
 """
 
 import hashlib
@@ -61,8 +62,9 @@ def load(folder: Path, *, existing: Mapping[HostName, Serial] = NOBODY) -> Defin
     if path is not None and (kept := _kept(path, key)) is not None:
         return kept
     made = _examined(folder, existing)
-    # Files that were changed meanwhile may have been read before or after that.
-    if path is not None and key and key == key_of(folder, existing):
+    # Files that were changed meanwhile may have been read before or after that, and so may modules.
+    is_of_key = bool(key) and key == key_of(folder, existing)
+    if path is not None and is_of_key and program_text.is_what_runs(program_text.CONTROL_LAYER):
         with suppress(OSError):
             _keep(made, path, key)
     return made

@@ -19,7 +19,8 @@ WORLD = Path(__file__).resolve().parents[1] / "cases" / "definition" / "world"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A facility of which something stands here, loaded once."""
+    """A facility of which something stands here, loaded once; the program is not edited meanwhile."""
+    monkeypatch.setattr(program_text, "is_what_runs", lambda *folders: True)
     monkeypatch.setenv("PACHON_STATE", str(tmp_path / "state"))
     shutil.copytree(WORLD, tmp_path / "world")
     found = tmp_path / "world" / "facilities" / "small"

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from infra.boot import ca
-from pachon import definition, hostvars, secrets
+from pachon import definition, hostvars, program_text, secrets
 from pachon.drivers import ansible
 from pachon.layers import hosts as layer_of_hosts
 from pachon.layers import proven
@@ -36,6 +36,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(tmp_path / "store.db")
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program is not edited while these tests run, whatever is."""
+    monkeypatch.setattr(program_text, "is_what_runs", lambda *folders: True)
 
 
 @pytest.fixture
@@ -191,6 +197,18 @@ def test_the_program_and_what_it_runs_on_count(layer: SiteHosts, monkeypatch: py
     assert judged(anew(layer), monkeypatch) == []
     monkeypatch.setattr(proven, "version", lambda: "another")
     layer.facility = SMALL.model_copy()
+    assert judged(anew(layer), monkeypatch) == sorted(host.name for host in ONE.active_hosts)
+
+
+def test_a_process_whose_text_was_edited_leaves_nothing_for_others_to_go_by(
+    layer: SiteHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(file_of(layer).parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(program_text, "is_what_runs", lambda *folders: folders != program_text.LOOKING)
+        old = anew(layer)
+        assert old.pending() == {}
+        assert judged(old, monkeypatch) == [], "itself it goes by that"
     assert judged(anew(layer), monkeypatch) == sorted(host.name for host in ONE.active_hosts)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pydantic
 
+from pachon import program_text
 from pachon.hostvars.once import once
 from pachon.hostvars.registry import DAYS_PROVEN
 from pachon.layers.served import version
@@ -76,12 +77,15 @@ class Proven:
     def judged(self, keys: Mapping[HostName, str], *, well: Collection[HostName]) -> None:
         """Remember of all hosts of the site that these are well, and those that were known to be so already.
 
-        Where that cannot be written down it is not remembered.
+        Where that cannot be written down it is not remembered, nor where this process runs another program than the
+        one that lies here, whose verdicts these would pass for.
         """
         wanted = frozenset(key for name, key in keys.items() if key and (key in self._known or name in well))
         if wanted == self._known:
             return
         self._known = wanted
+        if not program_text.is_what_runs(*program_text.LOOKING):
+            return
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")

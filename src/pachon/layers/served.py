@@ -30,8 +30,6 @@ from pachon.progress import Event, Progress
 from pachon.store.database import Store
 
 STAGE = "serve"
-TEXTS = tuple(places.CHECKOUT / folder for folder in ("src/pachon", "infra/provider", "infra/boot"))
-"""Program text that decides what is seen."""
 LINE_BYTES = 256 << 20
 HELLO_SECONDS = 15.0
 SILENT_SECONDS = 15.0
@@ -96,7 +94,7 @@ def socket_path(state: Path, site: str) -> Path:
 
 def version() -> str:
     """Digest of the program text as it lies here now."""
-    return program_text.version(*TEXTS)
+    return program_text.version(*program_text.LOOKING)
 
 
 class Server:

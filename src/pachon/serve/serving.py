@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pachon import places, secrets
+from pachon import places, program_text, secrets
 from pachon.drivers.channels import Channels
 from pachon.drivers.probe import CLOSE_SECONDS, LOOK, Probe
 from pachon.drivers.redfish import KeptBmcs
@@ -99,7 +99,7 @@ class SiteServer:
         self._store = store
         self._holding = holding
         self._record = record
-        self._version = served.version()
+        self._version = served.version() if program_text.is_what_runs(*program_text.LOOKING) else ""
         self._credentials = Credentials.of_state(order.state)
         self._channels = Channels(self._credentials)
         self._bmcs = KeptBmcs()
@@ -137,8 +137,8 @@ class SiteServer:
                     await self._round()
             except TimeoutError:
                 self._record.tell("trouble", "a round took too long and was given up")
-            except (PachonError, OSError, ValueError) as error:
-                self._record.tell("trouble", str(error))
+            except (PachonError, OSError, ValueError, ImportError) as error:
+                self._record.tell("trouble", _said(error))
             number += 1
             if not self._order.rounds or number < self._order.rounds:
                 await asyncio.sleep(max(0.0, began + self._order.every.total_seconds() - loop.time()))
@@ -175,8 +175,8 @@ class SiteServer:
     def _read_definition(self) -> None:
         try:
             asked = asked_of(self._order.definition().site(self.site))
-        except (PachonError, OSError, KeyError) as error:
-            why = error.message if isinstance(error, PachonError) else str(error)
+        except Exception as error:  # modules of the program's next version may fail in any way among those of this one
+            why = _said(error)
             if why != self._unread:
                 self._record.tell("trouble", f"the definition cannot be read, the one before is watched: {why}")
             self._unread = why
@@ -250,6 +250,8 @@ class SiteServer:
             answer = await answers[what](about)
         except PachonError as error:
             return {"refused": error.message}
+        except ImportError as error:
+            return {"refused": _said(error)}
         except (ValueError, KeyError, TypeError) as error:
             return {"refused": f"it does not understand the question: {type(error).__name__}"}
         if what in ("look", "observe"):
@@ -299,6 +301,16 @@ class SiteServer:
         finally:
             await context.close()
         return SEEN.dump_python(list(seen.values()), mode="json")
+
+
+def _said(error: Exception) -> str:
+    """What to say of it; of what only an edit of the program explains, that."""
+    if isinstance(error, PachonError):
+        return error.message
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) or program_text.is_what_runs(*program_text.LOOKING):
+        return said
+    return f"the program was edited since this server began, end it and start it anew ({said})"
 
 
 def _line(told: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from pachon.drivers.probe import Probe, Rest
 from pachon.drivers.run_file import Endpoint
 from pachon.drivers.sent_program import RUNNER
 from pachon.drivers.ssh import Credentials
-from pachon.errors import PachonError, RefusedError
+from pachon.errors import RefusedError
 from pachon.layers import role_trees, served, sight
 from pachon.layers.served import LookAt
 from pachon.layers.sight import MANIFEST, Asked, Memory, Sight, asked_of, look
@@ -377,32 +377,5 @@ def test_it_stands_back_while_a_run_is_at_work(bench: "Bench", tmp_path: Path) -
                 assert not [each for each in site.told if each.event == "drift-began"]
             await site.until("resumed")
             await site.until("drift-began")
-
-    play(bench, tmp_path, script)
-
-
-def test_a_definition_that_cannot_be_read_leaves_the_one_before_watched(bench: "Bench", tmp_path: Path) -> None:
-    async def script(site: Site) -> None:
-        broken = asyncio.Event()
-
-        def definition() -> object:
-            if broken.is_set():
-                raise PachonError("no such host")
-            return bench.facility
-
-        order = Order(
-            sites=("base",),
-            state=bench.state,
-            definition=definition,  # type: ignore[arg-type]  # it returns a facility or raises
-            detours=lambda: site.doors,
-            every=OFTEN,
-        )
-        (one, *_) = site.files
-        async with serving(site, order):
-            broken.set()
-            assert "no such host" in (await site.until("trouble")).message
-            site.files[one].write_text("a = 2\n")
-            await site.until("drift-began")
-            assert "trouble" not in {each.event for each in site.told}, "once is enough"
 
     play(bench, tmp_path, script)
