@@ -55,8 +55,8 @@ class Sight:
     """By address."""
     unanswered: Mapping[HostName, str] = field(default_factory=dict)
     """Hosts that could not be asked, and why: what they have is unknown."""
-    asked: int = 0
-    """Hosts."""
+    asked: frozenset[HostName] = frozenset()
+    """Of a host of which nothing is expected nothing is asked, so nothing is known of it."""
     over: frozenset[tuple[HostName, str]] = frozenset()
     """Hosts and roles: it was asked for what these left and no longer mention."""
 
@@ -79,7 +79,7 @@ class Sight:
             since={**self.since, **later.since},
             acceptances=later.acceptances,
             unanswered={**kept, **later.unanswered},
-            asked=self.asked,
+            asked=self.asked | later.asked,
             over=frozenset(each for each in self.over if each[0] not in hosts) | later.over,
         )
 
@@ -283,7 +283,7 @@ async def look(asked: Asked, store: Store, probe: Checks, *, limit: timedelta = 
             unanswered={
                 name: " ".join(each.message.split()) for name, each in answers.items() if isinstance(each, PachonError)
             },
-            asked=len(expected),
+            asked=frozenset(expected),
             over=memory.over(asked, expected),
         )
 

@@ -166,10 +166,11 @@ class SiteServer:
         for change in self._watch.took(due, seen, all_of=asked, expects=expects, now=now):
             self._record.tell(change.event, change.message, address=change.address)
         silent, differences = len(self._watch.silent), self._watch.open(self.site)
+        answered, seconds = len(seen.asked - seen.unanswered.keys()), asyncio.get_running_loop().time() - began
         self._record.tell(
             "round",
-            f"{seen.asked - len(seen.unanswered)} hosts answered in {asyncio.get_running_loop().time() - began:.2f} s, "
-            f"{silent} silent, {differences} difference{'' if differences == 1 else 's'}",
+            f"{answered} hosts answered in {seconds:.2f} s, {silent} silent, "
+            f"{differences} difference{'' if differences == 1 else 's'}",
         )
 
     def _read_definition(self) -> None:

@@ -56,8 +56,10 @@ class Watch:
         """
         gone = [name for name in {*self.silent, *_hosts(self.sight)} if name not in all_of.roles]
         before = _by_key(self.sight)
-        # Of a host that does not answer it is not known whether what differed still does: that stays as it was.
-        self.sight = self.sight.joined(seen, {*asked.roles, *gone} - set(seen.unanswered))
+        # Of a host that does not answer it is not known whether what differed still does: that stays as it was. So it
+        # does where a silent one was not asked at all, since nothing is expected there while its roles are begun.
+        unknown = set(seen.unanswered) | (self.silent.keys() - seen.asked)
+        self.sight = self.sight.joined(seen, {*asked.roles, *gone} - (unknown - {*gone}))
         self.at = now
         after = _by_key(self.sight)
         still = {(host, key) for host, key, _ in after}
@@ -89,7 +91,7 @@ class Watch:
                 self.silent[name] = Silence(why, since, tries, now + pause - self.every / 2)
                 if known is None:
                     changes.append(Change("host-silent", f"{site}/host/{name}", why))
-            elif known is not None:
+            elif known is not None and name in seen.asked:
                 del self.silent[name]
                 said = f"answers again, after {int((now - known.since).total_seconds())} s"
                 changes.append(Change("host-answers", f"{site}/host/{name}", said))

@@ -30,7 +30,7 @@ async def converge(folder: Path, state: Path) -> dict[str, object]:
             pending = layer.pending()
             troubles = await layer.play(list(pending)) if pending else []
             return {
-                "asked": layer.sight.asked,
+                "asked": len(layer.sight.asked),
                 "failed": [f"{each.address}: {each.error}" for each in troubles],
                 "played": sorted(pending),
                 "silent": dict(layer.sight.unanswered),
