@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from infra.toolchain import programs
-from pachon import bmcs, hostvars, known, places
+from pachon import bmcs, hostvars, in_force, known, places
 from pachon.configuring import Tap
 from pachon.drivers.pulumi import StackResult
 from pachon.errors import PachonError
@@ -160,6 +160,7 @@ def up(order: Order, progress: Progress) -> UpReport:
             site.name: stack.enter_context(hold(store, site.name, facility=order.facility.name, command=order.command))
             for site in sorted(order.sites, key=lambda site: site.name)
         }
+        in_force.refuse_moved(order.facility, store, leases)
         first = next(iter(leases.values()))
         recorder = Recorder(order.state / "events.jsonl", first.run_id, progress)
         stack.callback(recorder.close)

@@ -61,6 +61,7 @@ def test_a_store_of_an_earlier_migration_is_brought_up_to_date_with_what_it_hold
         for table in ("rollouts", "rollout_steps", "rollout_words", "releases", "release_proofs", "release_holds"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("DROP TABLE releases_in_force")
+        connection.exec_driver_sql("DROP TABLE instance_versions")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
     store.close()
     again = open_store(where)

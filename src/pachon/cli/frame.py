@@ -20,6 +20,7 @@ from pachon.errors import UsageError
 if TYPE_CHECKING:
     from pachon.model.facility import Facility, Host, Machine, Site
     from pachon.progress import Progress
+    from pachon.store.database import Store
 
 Names = Literal["facility", "site", "host", "machine", "group", "service"]
 
@@ -66,12 +67,13 @@ class Call:
         defined = load(folder)
         facility = defined.facility
         self.loaded, self.folder = facility.name, folder
-        existing = _allocated(places.state(facility.name), [site.name for site in facility.sites])
-        dealt = {host.name: host.machine for host in facility.hosts if host.pool}
-        if any(dealt.get(host) != machine for host, machine in existing.items()):
-            defined = load(folder, existing=existing)
-        self.notes = defined.notes
-        return defined.facility
+        with _store(places.state(facility.name)) as store:
+            existing = {} if store is None else _allocated(store, [site.name for site in facility.sites])
+            dealt = {host.name: host.machine for host in facility.hosts if host.pool}
+            if any(dealt.get(host) != machine for host, machine in existing.items()):
+                defined = load(folder, existing=existing)
+            self.notes = defined.notes
+            return defined.facility if store is None else _overlaid(defined.facility, store)
 
     def name_of_facility(self) -> str:
         """Name of the facility, also where its definition or its store cannot be read but something of it stands here.
@@ -144,23 +146,37 @@ class Call:
             yield listener
 
 
-def _allocated(state: Path, sites: Sequence[str]) -> dict[str, str]:
-    """Machine of each host that was dealt from a pool before."""
+@contextmanager
+def _store(state: Path) -> "Iterator[Store | None]":
+    """The store of the facility with that state folder; None if there is none yet."""
     from pachon import places
 
     where = places.store(state)
     if "://" not in where and not Path(where).exists():
-        return {}  # without importing a database's library
-    from pachon.store.allocations import allocated
+        yield None  # without importing a database's library
+        return
     from pachon.store.database import open_if_there
 
     store = open_if_there(where)
-    if store is None:
-        return {}
     try:
-        return {host: machine for site in sites for host, machine in allocated(store, site).items()}
+        yield store
     finally:
-        store.close()
+        if store is not None:
+            store.close()
+
+
+def _allocated(store: "Store", sites: Sequence[str]) -> dict[str, str]:
+    """Machine of each host that was dealt from a pool before."""
+    from pachon.store.allocations import allocated
+
+    return {host: machine for site in sites for host, machine in allocated(store, site).items()}
+
+
+def _overlaid(facility: "Facility", store: "Store") -> "Facility":
+    """The facility with the versions that rollouts have left in force on its hosts."""
+    from pachon.in_force import overlaid
+
+    return overlaid(facility, store)
 
 
 def no_such(kind: str, name: str, known: Sequence[str], *, facility: str) -> UsageError:

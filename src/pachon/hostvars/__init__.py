@@ -4,6 +4,7 @@ The inventory puts it into the hosts' variables, so plain Ansible and ``pachon u
 digest, so a host is played again exactly when something that one of its roles is told has changed.
 """
 
+from pachon.hostvars import slots
 from pachon.hostvars.registry import ARGUMENTS, EVERY_HOST, OF_GROUPS, ROLES, SECRETS, Arguments, Secrets
 from pachon.model.facility import Facility, Host
 
@@ -22,8 +23,9 @@ def of(facility: Facility, host: Host) -> Arguments:
 
 def of_role(facility: Facility, host: Host, role: str) -> Arguments:
     """The arguments of one role on a host; empty where it goes by its defaults."""
-    compute = ARGUMENTS.get(role)
-    return {} if compute is None else compute(facility, facility.site(host.site), host)
+    compute, site = ARGUMENTS.get(role), facility.site(host.site)
+    own = {} if compute is None else compute(facility, site, host)
+    return {**own, **slots.arguments(site, host, role)} if site.instances else own
 
 
 def secrets_of(facility: Facility, host: Host, role: str) -> Secrets:

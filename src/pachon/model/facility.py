@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from pachon.model.base import Frozen
+from pachon.model.instance import Instance
 from pachon.model.service import Offer
 
 Serial = str
@@ -233,6 +234,16 @@ class Site(Frozen):
     deploy: DeployLimits
     racks: tuple[Rack, ...] = ()
     pools: tuple[Pool, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    """What rollouts have left in force on hosts: never of the definition's files."""
+
+    @cached_property
+    def instances_by_host(self) -> dict[HostName, tuple[Instance, ...]]:
+        """Instances of services, by host."""
+        found: dict[HostName, list[Instance]] = {}
+        for each in self.instances:
+            found.setdefault(each.host, []).append(each)
+        return {host: tuple(there) for host, there in found.items()}
 
     @cached_property
     def machine_by_serial(self) -> dict[Serial, Machine]:

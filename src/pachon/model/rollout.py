@@ -7,10 +7,9 @@ import re
 from typing import Literal
 
 from pachon.model.base import Frozen
+from pachon.model.instance import Setting, Version
 from pachon.model.stamp import digest
 
-Version = str
-Setting = str | int | float | bool
 FIRST_SHARE_PERCENT = 5
 """The first share of requests that a new release gets is never larger."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -60,10 +60,16 @@ class Basis(Frozen):
 
 
 def definition_of(facility: Facility) -> dict[str, str]:
-    """Digest of each part of the definition: what sites share, and each site."""
+    """Digest of each part of the definition: what sites share, and each site; and what rollouts left in force there."""
     whole = facility.model_dump(mode="json")
-    parts = {f"site {site['name']}": digest(site) for site in whole.pop("sites")}
-    return {"what all sites share": digest(whole), **parts}
+    sites = whole.pop("sites")
+    left = {f"versions in force at {site['name']}": site.pop("instances") for site in sites}
+    parts = {f"site {site['name']}": digest(site) for site in sites}
+    return {
+        "what all sites share": digest(whole),
+        **parts,
+        **{name: digest(each) for name, each in left.items() if each},
+    }
 
 
 def plan_of(

@@ -59,6 +59,20 @@ def on_record(store: Store, service: str) -> OnRecord:
     )
 
 
+def all_known(store: Store) -> dict[tuple[str, str], Release]:
+    """Every release on record, by service and version."""
+    with store.snapshot() as connection:
+        rows = connection.execute(select(releases)).all()
+    return {(row.service, row.version): Release.model_validate(row.document) for row in rows}
+
+
+def all_in_force(store: Store) -> dict[tuple[str, str, str], str]:
+    """The version that each place is to have, by service, site and enclave."""
+    with store.snapshot() as connection:
+        rows = connection.execute(select(releases_in_force)).all()
+    return {(row.service, row.site, row.enclave): row.version for row in rows}
+
+
 def lift(store: Store, service: str, version: str, *, by: str, why: str, at: datetime) -> None:
     """Let the version be rolled out again.
 

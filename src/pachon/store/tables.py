@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Column, DateTime, Index, Integer, MetaData, String,
 
 METADATA = MetaData()
 
-HEAD = "0005"
+HEAD = "0006"
 """The migration that leads to these tables; a test compares the two."""
 
 runs = Table(
@@ -261,5 +261,19 @@ releases_in_force = Table(
     Column("version", String(80), nullable=False),
     Column("digest", String(80), nullable=False),
     Column("rollout", String(40), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+
+instance_versions = Table(
+    "instance_versions",
+    METADATA,
+    Column("service", String(80), primary_key=True),
+    Column("site", String(80), primary_key=True),
+    Column("enclave", String(80), primary_key=True),
+    Column("host", String(80), primary_key=True),
+    Column("slot", String(10), primary_key=True),
+    Column("version", String(80), nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("run_id", String(40), nullable=False),
     Column("since", DateTime(timezone=True), nullable=False),
 )
