@@ -43,9 +43,9 @@ ROLES = ("base", "people")
 MORE_ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "made": {"filed-02": ("log_host",)},
     "changed": {},
-    "fewer": {"filed-02": ("log_host",)},
+    "fewer": {},
 }
-"""What single hosts have besides, by definition: the change takes it away, with all that it left."""
+"""What single hosts have besides, by definition: the others take it away, with all that it left."""
 DATA = "3 entries"
 """What lies in the volume from the making on."""
 

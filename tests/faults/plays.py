@@ -13,6 +13,7 @@ from pachon.drivers.ansible import Effects, Ended, Line, PlayBegan, Playbook, Re
 from pachon.drivers.probe import RECORD, Rest
 from pachon.errors import PachonError
 from pachon.hostvars import ROLES
+from pachon.model.manifest import Subject
 from tests.fake_plays import FakeProbe
 from tests.faults.boundaries import cross
 
@@ -96,6 +97,14 @@ def _effects(role: str, host: str, play: str) -> Effects:
         for task in ("file", "unit")
     ]
     return Effects.model_validate({"kind": "effects", "play": play, "host": host, "tasks": tasks})
+
+
+def foreseen(role: str, *given: Any, **named: Any) -> list[Subject]:
+    """What the text of the role says that its tasks leave."""
+    return [
+        Subject(kind="file", name=f"{LEFT_BY_TASKS}{role}/{task}", owner=task)
+        for task in (("file", "unit") if role == LOSING else ())
+    ]
 
 
 class FileProbe(FakeProbe):

@@ -28,7 +28,7 @@ from pachon.approving import plan_at
 from pachon.drivers import ansible
 from pachon.drivers.pulumi import engine
 from pachon.drivers.run_file import Budgets
-from pachon.layers import hardware
+from pachon.layers import hardware, hosts
 from pachon.layers.hosts import SiteHosts
 from pachon.model.facility import Facility
 from pachon.model.hardware import inputs_of as facility_inputs
@@ -40,7 +40,7 @@ from pachon.store.database import Store, open_store
 from tests.e2e import making
 from tests.faults.boundaries import cross
 from tests.faults.files import FileEngine, FileGround, FileParcels, world_of
-from tests.faults.plays import LOSING, FilePlays, FileProbe, installations
+from tests.faults.plays import LOSING, FilePlays, FileProbe, foreseen, installations
 
 NAME = "filed"
 GIB = 2**30
@@ -50,8 +50,8 @@ DESTROYED = frozenset({*(f"here/host/{HOSTS[number]}" for number in (2, 3, 4)), 
 """What the change replaces where it is (its disk is another one), removes and moves to another machine, and a role."""
 UNDONE = frozenset(f"here/host/{HOSTS[number]}" for number in (2, 4, 6))
 """What has to go where a change that was begun is taken back."""
-DROPPED = frozenset(f"here/host/{HOSTS[number]}" for number in (3, 4))
-"""What has to go where it was made, and is then dropped, or moved to another machine."""
+DROPPED = frozenset({*(f"here/host/{HOSTS[number]}" for number in (3, 4)), f"here/role/{LOSING}"})
+"""What has to go where it was made, and is then dropped, or moved to another machine; and a role."""
 SECOND_DISK = "DFILED0003B"
 PLAYED = ("base", "people")
 NEVER_SECONDS = 1e9
@@ -112,6 +112,7 @@ def prepare(top: Path) -> Place:
     making.drop_host(fewer, HOSTS[3])
     making.alter_host(fewer, HOSTS[4], machine=making.serial(NAME, 6))
     _change_line(fewer, HOSTS[1], "198.19.62.12", "198.19.62.113")
+    _change_line(fewer, HOSTS[1], f", {LOSING}]", "]")
     seed(place, definition.load(made))
     return place
 
@@ -180,6 +181,7 @@ def furnish(place: Place) -> None:
         (configuring.Configuring, "_gather"): _at_once,
         (hostvars, "roles_of"): lambda host: (*PLAYED, *(role for role in host.groups if role == LOSING)),
         (SiteHosts, "probe"): FileProbe(place.world),
+        (hosts, "foreseen"): foreseen,
         (ca, "host_keys"): lambda state, site: installations(place.world),
     }
     for (owner, name), value in changes.items():
@@ -263,7 +265,7 @@ class Scene:
         """What is asked for of the run after it."""
         if not self.then:
             return self.order(place)
-        return order(place, self.then, destroy=self.undoing & begun(place))
+        return order(place, self.then, destroy=self.undoing & {*begun(place), f"here/role/{LOSING}"})
 
 
 MAKE = Scene("make", "blank", "made")

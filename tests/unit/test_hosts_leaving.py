@@ -257,3 +257,87 @@ def test_a_role_that_misses_what_went_is_played_in_the_same_run(
     assert play(layer) == []
     (book,) = plays.books
     assert [(part.role, part.hosts) for part in book.parts] == [("base", (STORAGE,))]
+
+
+LAID = "/etc/pachon/laid.json"
+
+
+def foresee(monkeypatch: pytest.MonkeyPatch, role: str, *subjects: Subject) -> None:
+    """The text of a role says that it lays these down."""
+    own = {role: list(subjects)}
+    monkeypatch.setattr(hosts, "foreseen", lambda of, *rest, **options: own.get(of, []))
+
+
+def is_killed(layer: SiteHosts, plays: FakePlays) -> None:
+    """A run that is killed as its first play begins, which has laid down what it does by then."""
+    layer.generations = dict.fromkeys(layer.generations, "g9")
+    heal, plays.heal = plays.heal, kill
+    with pytest.raises(KilledError):
+        play(layer)
+    plays.heal = heal
+
+
+def test_what_a_killed_first_play_laid_down_goes_with_its_role(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = layer.site
+    without_storage(layer, plays)
+    assert (len(seen(layer)), play(layer)) == (1, [])
+    bare, layer.site = layer.site, whole
+    unit = Subject(kind="unit", name="laid.service", owner="Do", aspects=("running",))
+    ours = Subject(kind="file", name=LAID, owner="Do")
+    foresee(monkeypatch, "storage", ours, unit, ours.model_copy(update={"name": "/etc/of-before"}))
+    probe.gone.add((STORAGE, LAID))
+    probe.changed |= {(STORAGE, "laid.service", "running"): "no", (STORAGE, "laid.service", "enabled"): "enabled"}
+    is_killed(layer, plays)
+    probe.gone.discard((STORAGE, LAID))
+    probe.changed.clear()
+    layer.site = bare
+    probe.swept.clear()
+    assert "storage" not in {work.role for work in seen(layer)}, "another role may be just about to mention it"
+    assert play(layer) == []
+    assert sorted(probe.swept[STORAGE]) == sorted([LAID, "laid.service"]), "and nothing that was there before"
+    assert (seen(layer), layer.played[f"{ONE.name}/host/{STORAGE}/role/storage"]) == ([], "delete")
+    assert receipts_under(layer.store, f"{ONE.name}/left/") == {}
+
+
+def test_what_a_killed_play_laid_down_goes_where_the_text_was_taken_back(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plays.telling["firewall"] = ()
+    foresee(monkeypatch, "firewall", Subject(kind="file", name=LAID, owner="Do it"))
+    probe.gone.add((STORAGE, LAID))
+    is_killed(layer, plays)
+    probe.gone.clear()
+    foresee(monkeypatch, "firewall")
+    probe.swept.clear()
+    assert seen(layer)
+    assert play(layer) == []
+    assert (probe.swept, seen(layer)) == ({STORAGE: [LAID]}, [])
+
+
+def test_what_another_role_lays_down_too_stays_when_a_killed_one_goes(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_storage(layer, plays)
+    assert (len(seen(layer)), play(layer)) == (1, [])
+    bare, layer.site = layer.site, ONE
+    plays.telling["firewall"] = (LAID,)
+    foresee(monkeypatch, "storage", Subject(kind="file", name=LAID, owner="Do"))
+    probe.gone.add((STORAGE, LAID))
+    is_killed(layer, plays)
+    probe.gone.clear()
+    layer.site = bare
+    probe.swept.clear()
+    assert seen(layer)
+    assert (play(layer), probe.swept.get(STORAGE, []), seen(layer)) == ([], [], [])
+
+
+def test_a_host_that_cannot_be_asked_before_a_play_has_nothing_foreseen(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foresee(monkeypatch, "firewall", Subject(kind="file", name=LAID, owner="Do it"))
+    probe.silent.add(STORAGE)
+    is_killed(layer, plays)
+    kept = receipt(layer.store, f"{ONE.name}/host/{STORAGE}/role/firewall")
+    assert kept is not None and kept.is_intent and LAID not in str(kept.document)

@@ -6,7 +6,7 @@ import pytest
 
 from infra.image import recipe
 from pachon import definition, hostvars
-from pachon.layers.role_effects import leavings, modules_of
+from pachon.layers.role_effects import foreseen, leavings, modules_of, unforeseen
 from pachon.model.effects import INEXPRESSIBLE, MODULES, NOTHING, effects_of
 from pachon.model.facility import Host
 
@@ -88,3 +88,22 @@ def test_what_an_image_brings_is_read_with_the_names_of_its_files() -> None:
     assert names["/usr/lib/pachon/pipelines/calibration.yaml"] == "Install the pipelines"
     assert "/etc/munge/munge.key" not in names, "it is taken out of images only"
     assert leavings("slurm_compute", {}, baked=False).subjects == []
+
+
+def test_what_a_play_will_lay_down_is_read_from_its_text() -> None:
+    host = carriers("slurm_compute")[0]
+    made = foreseen("slurm_compute", hostvars.of_role(LAB, host, "slurm_compute"), host_only=True)
+    assert [(each.kind, each.name) for each in made] == [
+        ("file", "/etc/munge/munge.key"),
+        ("file", "/etc/default/slurmd"),
+        ("file", "/etc/pachon/campaign.rsync"),
+        ("unit", "slurmd.service"),
+    ]
+    whole = foreseen("slurm_compute", hostvars.of_role(LAB, host, "slurm_compute"), host_only=False)
+    assert ("file", "/usr/libexec/pachon/slurm-known") in {(each.kind, each.name) for each in whole}
+
+
+@pytest.mark.parametrize("role", hostvars.ROLES)
+def test_every_task_of_a_role_can_be_foreseen(role: str) -> None:
+    for host in carriers(role):
+        assert unforeseen(role, hostvars.of_role(LAB, host, role)) == []

@@ -15,32 +15,43 @@ from pathlib import Path
 from typing import Literal
 
 from pachon import hostvars, inventory, secrets
-from pachon.drivers.ansible import Effects, Part, Playbook
+from pachon.drivers.ansible import Effects, Playbook
 from pachon.drivers.probe import Probe
 from pachon.drivers.run_file import Endpoint
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.layers import served
+from pachon.layers.booking import book
 from pachon.layers.bounds import Bound, Pending, outside
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
-from pachon.layers.leaving import begin, begun_in, end, forget, goings, leave, named, rest_of, sweep
+from pachon.layers.foreseen import kept_with_intents
+from pachon.layers.leaving import (
+    begin,
+    begun_in,
+    end,
+    forget,
+    goings,
+    is_unended,
+    leave,
+    named,
+    rest_of,
+    sweep,
+    unended,
+)
 from pachon.layers.proven import Kept, Proven, judged_by
 from pachon.layers.proving import given_of, reason_of
 from pachon.layers.recording import Probes, Told, record
-from pachon.layers.role_effects import handlers_of, image_tasks_of, leavings
+from pachon.layers.role_effects import foreseen, handlers_of, image_tasks_of, leavings
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
-from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest
+from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest, Subject
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
 from pachon.store.lease import Lease
 from pachon.store.receipts import intend, versions_under
 
-__all__ = ["SETTLE", "STAGE", "RoleWork", "SiteHosts", "Trouble"]
-
-SETTLE = "settle"
-"""Tag of the tasks that have handlers run which an interrupted play left; each is a task less where none did."""
+__all__ = ["STAGE", "RoleWork", "SiteHosts", "Trouble"]
 
 
 @dataclass(frozen=True)
@@ -259,13 +270,33 @@ class SiteHosts:
         if unseen := [name for name in names if name in self.sight.unanswered]:
             await self.look(unseen)
         todo, troubles = self._inside(await asyncio.to_thread(self.pending, frozenset(names)))
+        troubles += await self._carry_out(todo, self.lease, lane)
+        failed = {each.address for each in troubles}
+        begun = await asyncio.to_thread(unended, self.site, self.store, todo)
+        late = [name for name in begun if self.address(name) not in failed]
+        return [*troubles, *(await self._end(late, self.lease, lane) if late else ())]
+
+    async def _carry_out(self, todo: Pending, lease: Lease, lane: int) -> list[Trouble]:
+        """Remove first, then play."""
+        troubles: list[Trouble] = []
         gone = [work for works in todo.values() for work in works if work.verb == "delete"]
         if gone:
-            troubles += await self._leave(gone, self.lease)
+            troubles += await self._leave(gone, lease)
             todo, more = await self._seen_since({work.host for work in gone}, todo)
             troubles += more
         todo = {name: kept for name, works in todo.items() if (kept := [one for one in works if one.verb != "delete"])}
-        return [*troubles, *(await self._play(todo, self.lease, lane) if todo else ())]
+        return [*troubles, *(await self._play(todo, lease, lane) if todo else ())]
+
+    async def _end(self, names: Collection[HostName], lease: Lease, lane: int) -> list[Trouble]:
+        """Remove what is there of roles that never were played well there, now that all others of the host were."""
+        await self.look(names)
+        pending = await asyncio.to_thread(self.pending, names)
+        todo, troubles = self._inside(
+            {name: kept for name, works in pending.items() if (kept := [one for one in works if is_unended(one)])}
+        )
+        for each in troubles:
+            self.progress(Event(STAGE, each.address, "failed", each.error))
+        return [*troubles, *await self._carry_out(todo, lease, lane)]
 
     async def _seen_since(self, names: set[HostName], todo: Pending) -> tuple[Pending, list[Trouble]]:
         """What is to be done now that these hosts lost something: a unit that does not run without it is played."""
@@ -324,11 +355,28 @@ class SiteHosts:
         return [*troubles, *(await self._play(todo, lease, lane, again=True) if todo else ())]
 
     async def _begin(self, works: Sequence[RoleWork], lease: Lease) -> None:
-        """Put down intents, with what earlier plays left, and put aside what lies where it may not."""
-        before = {work.address: document_of(work.before) for work in works if work.before is not None}
-        await asyncio.to_thread(intend, self.store, lease, [work.address for work in works], documents=before)
+        """Put down intents, with what plays left and will leave, and put aside what lies where it may not."""
+        told = await asyncio.to_thread(self._foreseen, works)
+        kept = await kept_with_intents(works, told, self.probe, addresses_of(self.site))
+        documents = {address: document_of(manifest) for address, manifest in kept.items()}
+        await asyncio.to_thread(intend, self.store, lease, [work.address for work in works], documents=documents)
         if rest_of(works):
             await sweep(self.site, self.probe, works, lease)
+
+    def _foreseen(self, works: Sequence[RoleWork]) -> dict[str, Sequence[Subject]]:
+        by_name = {host.name: host for host in self.site.active_hosts}
+        return {
+            work.address: foreseen(
+                work.role,
+                hostvars.of_role(self.facility, by_name[work.host], work.role),
+                host_only=self._plays_host_only(by_name[work.host], work),
+            )
+            for work in works
+        }
+
+    def _plays_host_only(self, host: Host, work: RoleWork) -> bool:
+        """Whether what the image brought is not played."""
+        return has_host_part(work.role) and self._is_baked(host, work.role) and not work.whole
 
     async def manifests(
         self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]
@@ -350,7 +398,7 @@ class SiteHosts:
                     leavings=leavings(
                         role,
                         hostvars.of_role(self.facility, by_name[name], role),
-                        baked=self._is_baked(by_name[name], role) and has_host_part(role) and not work.whole,
+                        baked=self._plays_host_only(by_name[name], work),
                     ),
                     before=work.before,
                     drift=tuple(each for each in work.drift if not work.renewed or each.aspect == STRANGER),
@@ -364,27 +412,12 @@ class SiteHosts:
 
     def playbook(self, todo: Pending, lane: int) -> Playbook:
         """What Ansible is to play."""
+        work = self.state / "ansible" / f"{self.site.name}-{lane}"
         by_name = {host.name: host for host in self.site.active_hosts}
         variables = {name: inventory.told(self.facility, by_name[name], self.state) for name in todo}
-        hosts_of: dict[tuple[str, bool], list[HostName]] = {}
-        for name, works in todo.items():
-            for work in works:
-                if work.settle and has_host_part(work.role):
-                    variables[name][f"{work.role}_settle"] = True
-                baked = self._is_baked(by_name[name], work.role)
-                host_only = has_host_part(work.role) and baked and not work.whole
-                hosts_of.setdefault((work.role, host_only), []).append(name)
-        return Playbook(
-            work=self.state / "ansible" / f"{self.site.name}-{lane}",
-            parts=tuple(
-                Part(role=role, hosts=tuple(hosts_of[role, host_only]), host_only=host_only)
-                for role in hostvars.ROLES
-                for host_only in (False, True)
-                if (role, host_only) in hosts_of
-            ),
-            variables=variables,
-            skipped_tags=() if any(work.settle for works in todo.values() for work in works) else (SETTLE,),
-        )
+        works = [work for each in todo.values() for work in each]
+        only = {work.address for work in works if self._plays_host_only(by_name[work.host], work)}
+        return book(works, work=work, variables=variables, host_only=only)
 
 
 def _counted(number: int, what: str) -> str:

@@ -7,7 +7,7 @@ Of a role that a host no longer has the receipt becomes an intent before anythin
 that all went; so what a killed run was at is taken up by the next one, or settled where the host has the role again.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from pachon import hostvars
 from pachon.drivers.probe import Rest
@@ -17,10 +17,10 @@ from pachon.layers.recording import Probes
 from pachon.layers.role_effects import units_told
 from pachon.layers.sight import Sight, addresses_of, manifest_of
 from pachon.model.facility import Host, HostName, Site
-from pachon.model.manifest import LEFT, STRANGER, Difference
+from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest
 from pachon.store.database import Store
 from pachon.store.lease import Lease
-from pachon.store.receipts import Receipt, Version, drop_receipts, intend, receipts_at, receipts_under
+from pachon.store.receipts import Receipt, Version, drop_receipts, intend, receipts_at, receipts_under, versions_under
 
 RULES = "ruleset"
 """Kind of the live rules: the role's handler loads its own table anew and leaves tables of strangers alone."""
@@ -49,7 +49,7 @@ def goings(site: str, host: Host, sight: Sight, begun: Mapping[str, Receipt]) ->
         drift, intent = sight.drift(site, host.name, role), begun.get(role)
         if role in own or (role in left and not drift):
             continue
-        why = named(drift) if drift else "a killed run was at removing what it had left"
+        why = named(drift) if drift else "a killed run was at it"
         found.append(
             RoleWork(
                 host=host.name,
@@ -65,6 +65,28 @@ def goings(site: str, host: Host, sight: Sight, begun: Mapping[str, Receipt]) ->
             )
         )
     return found
+
+
+def unended(site: Site, store: Store, names: Collection[HostName]) -> list[HostName]:
+    """Those of these hosts on which somebody had begun a role that they do not have, and that never was there well."""
+    versions = {**versions_under(store, f"{site.name}/host/"), **versions_under(store, f"{site.name}/left/")}
+    own = {host.name: hostvars.roles_of(host) for host in site.active_hosts if host.name in names}
+    strange = {
+        place: version
+        for place, version in versions.items()
+        if place.count("/") > 2 and (name := place.split("/")[2]) in own and place.rpartition("/")[2] not in own[name]
+    }
+    begun = begun_in(store, strange)
+    return [name for name, roles in begun.items() if any(_is_bare(manifest_of(each)) for each in roles.values())]
+
+
+def is_unended(work: RoleWork) -> bool:
+    """Whether it removes a role that never was there well: so nothing is lost that a plan would have to name."""
+    return work.verb == "delete" and _is_bare(work.before)
+
+
+def _is_bare(manifest: Manifest | None) -> bool:
+    return manifest is not None and not manifest.recorded
 
 
 def named(drift: Sequence[Difference]) -> str:

@@ -54,12 +54,29 @@ class Leavings:
 
 def leavings(role: str, arguments: Mapping[str, Any], *, baked: bool, playbooks: Path = PLAYBOOKS) -> Leavings:
     """What the role leaves that no play tells of; with ``baked`` also what its image brings."""
+    return _read(role, arguments, ("image",) if baked else (), playbooks)
+
+
+def foreseen(role: str, arguments: Mapping[str, Any], *, host_only: bool, playbooks: Path = PLAYBOOKS) -> list[Subject]:
+    """What a play of the role will leave, of the tasks that can be understood before it.
+
+    ``host_only``: without what its image brings.
+    """
+    return _read(role, arguments, ("host",) if host_only else ("main", "image", "host"), playbooks).subjects
+
+
+def unforeseen(role: str, arguments: Mapping[str, Any], playbooks: Path = PLAYBOOKS) -> list[str]:
+    """Tasks of which only their play tells what they leave."""
+    return _read(role, arguments, ("main", "image", "host"), playbooks).unknown
+
+
+def _read(role: str, arguments: Mapping[str, Any], books: Collection[str], playbooks: Path) -> Leavings:
+    """What these files of tasks leave, and what the role says itself."""
     folder = playbooks / "roles" / role
     said: Mapping[str, list[Any]] = _yaml(folder / "host" / "leaves.yml") or {}
     variables = {**(_yaml(folder / "defaults" / "main.yml") or {}), **arguments, **CONNECTION}
     made = Leavings(said=frozenset(said))
-    image = (_yaml(folder / "tasks" / "image.yml") or []) if baked else []
-    for task in image:
+    for task in (task for book in books for task in _yaml(folder / "tasks" / f"{book}.yml") or []):
         _take(made, task, variables, folder, owner=task["name"])
     for handler in _yaml(folder / "handlers" / "main.yml") or []:
         if _bare(handler) not in (*MODULES, *NOTHING) and handler["name"] not in said:
@@ -112,6 +129,8 @@ def _take(made: Leavings, task: Mapping[str, Any], variables: Mapping[str, Any],
     if NEVER in _listed(task.get("tags")) or task["name"] in made.said:
         return
     module = _module(task)
+    if module.removeprefix(BUILTIN) in NOTHING:
+        return
     try:
         for arguments in _calls(task, module, variables):
             effects = effects_of(
@@ -153,7 +172,9 @@ def _environment() -> "NativeEnvironment":
     from jinja2 import StrictUndefined
     from jinja2.nativetypes import NativeEnvironment
 
-    return NativeEnvironment(undefined=StrictUndefined)
+    made = NativeEnvironment(undefined=StrictUndefined)
+    made.filters["ternary"] = lambda value, yes, no: yes if value else no  # Ansible's
+    return made
 
 
 @lru_cache(maxsize=1024)
