@@ -104,3 +104,16 @@ def test_a_site_whose_key_is_kept_elsewhere_issues_nothing_here(state: Path) -> 
 def test_what_is_no_request_is_refused(state: Path) -> None:
     with pytest.raises(PermanentError, match="no certificate request"):
         pki.issue(state, "base", request_pem="openssl: not found", subject=SUBJECT, now=NOW)
+
+
+def test_a_user_of_a_host_has_a_certificate_of_its_own(state: Path) -> None:
+    key = HostKey()
+    user = SUBJECT.model_copy(update={"user": "system:node:a", "user_groups": ("system:nodes",)})
+    certificate = pki.issue(state, "base", request_pem=key.request, subject=user, now=NOW)
+    made = x509.load_pem_x509_certificate(certificate.encode())
+    assert made.subject.rfc4514_string() == "CN=system:node:a,O=system:nodes"
+    assert why(state, key, certificate, subject=user) == ""
+    assert why(state, key, certificate) == "it is for another user"
+    assert why(state, key, issued(state, key), subject=user) == "it is for another user"
+    assert not pki.is_due(state, "base", "a.test+system-node-a", NOW)
+    assert pki.is_due(state, "base", "other.test", NOW)

@@ -47,9 +47,20 @@ options:
     type: list
     elements: str
   folder:
-    description: Where host.key, host.crt and trust.pem lie on the host.
+    description: Where key, certificate and trust.pem lie on the host.
     required: true
     type: path
+  file:
+    description: What key and certificate are called, without ending.
+    default: host
+    type: str
+  user:
+    description: As whom a program logs in with it; then the common name, else that is the host's name.
+    type: str
+  user_groups:
+    description: Groups of that user.
+    type: list
+    elements: str
   group:
     description: Group that may read the key.
     required: true
@@ -66,34 +77,37 @@ OPTIONS = {
     "other_names": {"type": "list", "elements": "str", "default": []},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "folder": {"type": "path", "required": True},
+    "file": {"type": "str", "default": "host"},
+    "user": {"type": "str", "default": ""},
+    "user_groups": {"type": "list", "elements": "str", "default": []},
     "group": {"type": "str", "required": True},
 }
 SEPARATOR = "----- pachon -----"
 LOOK = f"""
 cd {{folder}} 2>/dev/null || exit 0
-openssl pkey -in host.key -pubout 2>/dev/null; echo '{SEPARATOR}'
-stat -c '%a %U %G' host.key 2>/dev/null; echo '{SEPARATOR}'
-cat host.crt 2>/dev/null; echo '{SEPARATOR}'
+openssl pkey -in {{file}}.key -pubout 2>/dev/null; echo '{SEPARATOR}'
+stat -c '%a %U %G' {{file}}.key 2>/dev/null; echo '{SEPARATOR}'
+cat {{file}}.crt 2>/dev/null; echo '{SEPARATOR}'
 cat trust.pem 2>/dev/null; echo '{SEPARATOR}'
 """
 REQUEST = """
 set -eu
 umask 077
 cd {folder}
-[ -s host.key ] || {{
-    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out .host.key.new 2>/dev/null
-    mv .host.key.new host.key
+[ -s {file}.key ] || {{
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out .{file}.key.new 2>/dev/null
+    mv .{file}.key.new {file}.key
 }}
-chown root:{group} host.key
-chmod 0640 host.key
-openssl req -new -key host.key -subj /CN=host
+chown root:{group} {file}.key
+chmod 0640 {file}.key
+openssl req -new -key {file}.key -subj /CN=host
 """
 WRITE = """
 set -eu
 cd {folder}
-printf %s {content} | base64 -d >.{file}.new
-chmod 0644 .{file}.new
-mv .{file}.new {file}
+printf %s {content} | base64 -d >.{written}.new
+chmod 0644 .{written}.new
+mv .{written}.new {written}
 """
 
 
@@ -117,10 +131,14 @@ class ActionModule(ActionBase):
         for each in options["sites"]:
             pki.ensure_site(state, each)
         subject = pki.Subject(
-            name=options["name"], other_names=tuple(options["other_names"]), addresses=tuple(options["addresses"])
+            name=options["name"],
+            other_names=tuple(options["other_names"]),
+            addresses=tuple(options["addresses"]),
+            user=options["user"],
+            user_groups=tuple(options["user_groups"]),
         )
         now, trusted = datetime.now(UTC), pki.trust_bundle(state, options["sites"])
-        where = {"folder": shlex.quote(options["folder"]), "group": shlex.quote(options["group"])}
+        where = {key: shlex.quote(options[key]) for key in ("folder", "file", "group")}
         public, mode, certificate, bundle, *_ = [*self._said(LOOK.format(**where)).split(SEPARATOR), "", "", "", ""]
         changes = []
         why = pki.why_due(state, site, certificate_pem=certificate, public_key_pem=public, subject=subject, now=now)
@@ -131,16 +149,16 @@ class ActionModule(ActionBase):
             if not self._task.check_mode:
                 request = self._said(REQUEST.format(**where))
                 made = pki.issue(state, site, request_pem=request, subject=subject, now=now)
-                self._write(where, "host.crt", made)
+                self._write(where, f"{options['file']}.crt", made)
         if bundle.split() != trusted.split():  # a terminal in between ends lines in its own way
             changes.append("it believes other authorities")
             if not self._task.check_mode:
                 self._write(where, "trust.pem", trusted)
         return changes
 
-    def _write(self, where: dict[str, str], file: str, text: str) -> None:
+    def _write(self, where: dict[str, str], written: str, text: str) -> None:
         content = base64.b64encode(text.encode()).decode()
-        self._said(WRITE.format(**where, file=file, content=content))
+        self._said(WRITE.format(**where, written=shlex.quote(written), content=content))
 
     def _said(self, script: str) -> str:
         """Output of a script on the host."""

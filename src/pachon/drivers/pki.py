@@ -40,6 +40,15 @@ class Subject(Frozen):
     """Its fully qualified name, the common name as well."""
     other_names: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    user: str = ""
+    """As whom a program on the host logs in to another, as in ``system:node:a``: then the common name."""
+    user_groups: tuple[str, ...] = ()
+    """Groups of that user: the certificate's organizations."""
+
+    @property
+    def record(self) -> str:
+        """What its certificate is kept under."""
+        return f"{self.name}+{self.user.replace(':', '-')}" if self.user else self.name
 
 
 def ensure_site(state: Path, site: str) -> None:
@@ -81,9 +90,7 @@ def why_due(
         certificate.verify_directly_issued_by(_authority(state, site))
     except (InvalidSignature, TypeError, ValueError):
         return f"its certificate is not from the CA of site {site}"
-    if _names_of(certificate) != _names_wanted(subject):
-        return "its names or addresses are others"
-    return _why_old(certificate, now)
+    return _why_other(certificate, subject) or _why_old(certificate, now)
 
 
 def is_due(state: Path, site: str, name: str, now: datetime) -> bool:
@@ -116,7 +123,7 @@ def issue(state: Path, site: str, *, request_pem: str, subject: Subject, now: da
     usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_distinguished(subject.name))
+        .subject_name(_distinguished_of(subject))
         .issuer_name(authority.subject)
         .public_key(request.public_key())
         .serial_number(x509.random_serial_number())
@@ -130,7 +137,7 @@ def issue(state: Path, site: str, *, request_pem: str, subject: Subject, now: da
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
     )
     made = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    path = _issued(state, site, subject.name)
+    path = _issued(state, site, subject.record)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     _write(path, made)
     return made.decode()
@@ -173,6 +180,13 @@ def _distinguished(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:LONGEST_COMMON_NAME])])
 
 
+def _distinguished_of(subject: Subject) -> x509.Name:
+    if not subject.user:
+        return _distinguished(subject.name)
+    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in subject.user_groups]
+    return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, subject.user)])
+
+
 def _names_wanted(subject: Subject) -> list[x509.GeneralName]:
     names = dict.fromkeys((subject.name, *subject.other_names))
     addresses = dict.fromkeys(subject.addresses)
@@ -184,6 +198,12 @@ def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
         return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return []
+
+
+def _why_other(certificate: x509.Certificate, subject: Subject) -> str:
+    if _names_of(certificate) != _names_wanted(subject):
+        return "its names or addresses are others"
+    return "" if certificate.subject == _distinguished_of(subject) else "it is for another user"
 
 
 def _why_old(certificate: x509.Certificate, now: datetime) -> str:
