@@ -359,3 +359,32 @@ def test_units_and_packages_are_read_in_one_go_each(monkeypatch: pytest.MonkeyPa
     assert told[1]["is"] == "absent"
     assert [each["is"] for each in told[2:]] == ["package", "absent", "package"]
     assert [argv[0] for argv in calls] == ["systemctl", "dpkg-query"]
+
+
+RULESET = """\
+table inet pachon {
+	chain input {
+		accept
+	}
+}
+table ip kube-proxy {
+	chain services {
+		accept
+	}
+}
+table ip6 strange {
+}
+"""
+
+
+def test_rules_that_a_program_of_the_host_keeps_are_no_drift_and_those_of_strangers_are(tmp_path: Path) -> None:
+    folder = tmp_path / probe_program.RULES_FOLDER.lstrip("/")
+    assert probe_program.own_rules(RULESET, probe_program.others(str(tmp_path))) == RULESET
+    folder.mkdir(parents=True)
+    (folder / "60-pods.nft").write_text("# text\n# table of another: kube-proxy\ntable ip a\n")
+    strange = probe_program.others(str(tmp_path))
+    assert strange == {"kube-proxy"}
+    kept = probe_program.own_rules(RULESET, strange)
+    assert "kube-proxy" not in kept
+    assert "services" not in kept
+    assert kept == RULESET.replace(RULESET[RULESET.index("table ip kube") : RULESET.index("table ip6")], "")

@@ -29,6 +29,9 @@ ESCAPED = "backslashreplace"
 """How what is no UTF-8 is read: its bytes as ``\\xff``."""
 NAME_BYTES = 200
 """Of what is put aside under a name of its own and some more: a name may have 255."""
+RULES_FOLDER = "/etc/pachon/firewall.d"
+OTHERS = "# table of another:"
+"""A line in a file of that folder: this table is filled by a program of the host itself, as kube-proxy does."""
 ANY = tuple(range(256))
 """Exit statuses of what may fail: whoever asks looks again."""
 LATER = "nothing to do: the later run carries on"
@@ -211,8 +214,8 @@ class Probe:
         return told
 
     def rulesets(self, names: list[str]) -> list[dict[str, Any]]:
-        """The live rules of the packet filter, all of them, without their counters."""
-        text = said(["/usr/sbin/nft", "--stateless", "list", "ruleset"])
+        """The live rules of the packet filter, without their counters: all but those in tables of others."""
+        text = own_rules(said(["/usr/sbin/nft", "--stateless", "list", "ruleset"]), others(self.root))
         return [{"is": "ruleset", "content": self.digest(text.encode())} for _ in names]
 
 
@@ -262,6 +265,36 @@ def said(argv: list[str], statuses: tuple[int, ...] = (0,)) -> str:
     if status not in statuses:
         raise SystemExit(f"{argv[0]} ended with status {status}")
     return told
+
+
+def others(root: str = "") -> set[str]:
+    """Names of tables of the packet filter that a program of the host fills, as the files of our own rules say."""
+    found: set[str] = set()
+    folder = root + RULES_FOLDER
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        with open(f"{folder}/{name}", errors="replace") as file:
+            found.update(line.removeprefix(OTHERS).strip() for line in file if line.startswith(OTHERS))
+    return found
+
+
+def own_rules(ruleset: str, strange: set[str]) -> str:
+    """A ruleset as nft lists it, without these tables."""
+    table, kept = "", ""
+    for line in ruleset.splitlines(keepends=True):
+        if line.startswith("table "):
+            table = line.split()[2]
+        kept += "" if table in strange else line
+    return kept
+
+
+def load_rules() -> None:
+    """Load our rules anew in place of all that are there, in one transaction; tables of others stay."""
+    strange = others()
+    flush = "flush ruleset"
+    if strange:
+        tables = said(["/usr/sbin/nft", "list", "tables"], statuses=ANY).splitlines()
+        flush = "; ".join(f"delete {table}" for table in tables if table.split()[-1] not in strange)
+    said(["/usr/sbin/nft", f'{flush}; include "/etc/nftables.conf"'], statuses=ANY)
 
 
 def read(probe: Probe, subjects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -342,7 +375,7 @@ def sweep(call: dict[str, Any]) -> list[str]:
         ):  # without what went it is nobody's and no failure; a role that stays misses it at the next look
             said(["systemctl", "reset-failed", "--", unit], statuses=ANY)
     if call.get("rules"):  # in one transaction: files that do not load leave the old rules
-        said(["/usr/sbin/nft", 'flush ruleset; include "/etc/nftables.conf"'], statuses=ANY)
+        load_rules()
     return told
 
 
