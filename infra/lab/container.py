@@ -24,6 +24,10 @@ RAM_DISK_FRACTION = 2
 """A deploy image may fill one part in so many of the machine's memory."""
 
 SMALLEST_RAM_DISK_MIB = 256
+OWN_SETTINGS = ("kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory")
+"""Settings of the kernel that programs in guests insist on (Kubernetes does): each guest has files of its own for them,
+since they are this machine's. What it writes there it reads again, and nothing else happens."""
+
 KEPT_FROM_GUESTS = "CAP_SYS_MODULE,CAP_SYS_TIME,CAP_SYSLOG"
 """Rights by which a guest would change the clock, kernel or kernel log of the machine that carries the lab."""
 
@@ -55,6 +59,11 @@ class Desk:
         """What the guest sees as /run/host/dmi."""
         return self.folder / "dmi"
 
+    @property
+    def settings(self) -> Path:
+        """The guest's own files for ``OWN_SETTINGS``."""
+        return self.folder / "settings"
+
 
 def argv(spec: MachineSpec, desk: Desk, *, loads: tuple[str, ...], partitions: bool) -> list[str]:
     """The nspawn command that runs what is at ``desk.root``."""
@@ -81,6 +90,8 @@ def argv(spec: MachineSpec, desk: Desk, *, loads: tuple[str, ...], partitions: b
         f"--bind-ro={desk.identity}:/run/host/dmi",
         f"--bind-ro={desk.folder}/boot:/run/host/boot",
         "--bind-ro=/run/host/boot/cmdline:/proc/cmdline",
+        f"--bind={desk.settings}:/run/host/settings",
+        *(f"--bind=/run/host/settings/{name}:/proc/sys/{name}" for name in OWN_SETTINGS),
         *loads,
     ]
 
@@ -118,6 +129,10 @@ def prepare(spec: MachineSpec, folder: Path) -> Desk:
     }
     for key, value in facts.items():
         (desk.identity / key).write_text(f"{value}\n")
+    for name in OWN_SETTINGS:
+        path = desk.settings / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(Path("/proc/sys", name).read_text())
     (place / "netns").touch()
     kernel.bind(kernel.NETNS_FOLDER / spec.namespace, place / "netns")
     for disk in spec.disks:
