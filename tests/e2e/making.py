@@ -158,6 +158,21 @@ def small(
     return folder
 
 
+def cluster(folder: Path, *, name: str, network: str, workers: int = 2) -> Path:
+    """A small facility: machine 1 is a switch, 2 the controller of a Kubernetes cluster, the others are its workers."""
+    small(folder, name=name, network=network, containers=2 + workers, furnished=True)
+    site = folder / "sites" / "here"
+    machines = (site / "machines.csv").read_text()
+    (site / "machines.csv").write_text(machines.replace(",1,512,", ",2,2048,"))
+    text = (site / "site.yaml").read_text()
+    for number in range(2, 3 + workers):
+        group = "kubernetes_controller" if number == 2 else "kubernetes_worker"
+        was = rf"(name: {host(name, number)},.*) groups: \[\], flavour: server"
+        text = re.sub(was, rf"\1 groups: [{group}], flavour: kubernetes", text)
+    (site / "site.yaml").write_text(text)
+    return folder
+
+
 @dataclass
 class _Plot:
     """Rows and lines of a small facility as they come together."""

@@ -11,10 +11,10 @@ those of the segment: else a bastion that is a gateway would be at home everywhe
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from pachon.hostvars import front_door, reaching
+from pachon.hostvars import front_door, kubernetes_cluster, reaching
 from pachon.hostvars.once import once
 from pachon.model.facility import EnclaveName, Facility, Flow, Host, Site, SiteName
-from pachon.model.interfaces import GATEWAY_GROUP, Use, interfaces_of
+from pachon.model.interfaces import GATEWAY_GROUP, Use, interfaces_of, own_nic
 
 ANY = "any"
 """As the source of a flow: every enclave. As a protocol: every one, on all ports."""
@@ -28,16 +28,22 @@ which means anything, but for ``sources`` of a rule without ``not_sources``."""
 
 def arguments(facility: Facility, site: Site, host: Host) -> dict[str, object]:
     """Arguments of the role ``firewall``."""
-    gateway = GATEWAY_GROUP in host.groups
+    gateway, worker = GATEWAY_GROUP in host.groups, kubernetes_cluster.WORKER in host.groups
     return {
-        "firewall_forward": [*_forward(facility)] if gateway else [],
+        "firewall_forward": [
+            *(_forward(facility) if gateway else ()),
+            *(_pods(facility, host.enclave) if worker else ()),
+        ],
         "firewall_input": [
             *_controllers(facility, site, host),
             *_addressless_users(facility, site.name, host.enclave),
             *(_data(facility, site.name, host.enclave) if reaching.on_segment(facility, host) else ()),
         ],
         "firewall_management_nic": site.machine_by_serial[host.machine].boot_nic.name,
-        "firewall_origins": _origins(facility, site, host) if gateway else [],
+        "firewall_origins": [
+            *(_origins(facility, site, host) if gateway else ()),
+            *(_pods_origins(facility, site, host) if worker else ()),
+        ],
     }
 
 
@@ -108,6 +114,35 @@ def _forwarded(facility: Facility) -> Iterator[Rule]:
             for protocol, ports in _ports(flow):
                 reason = f"{flow.source} to {flow.target}: {flow.reason}"
                 yield _rule(DATA, sources, protocol, ports, reason=reason, targets=targets)
+
+
+@once
+def _pods(facility: Facility, enclave: EnclaveName) -> tuple[Rule, ...]:
+    """What a worker of Kubernetes passes on: among pods, between them and its enclave, and what its enclave may do."""
+    pods, own = [kubernetes_cluster.PODS], _segments(facility, enclave)
+    rules = [
+        _rule(DATA, pods, ANY, [], reason="Among pods.", targets=pods),
+        _rule(DATA, pods, ANY, [], reason=f"From pods to {enclave}.", targets=own),
+        _rule(DATA, own, ANY, [], reason=f"From {enclave} to pods.", targets=pods),
+    ]
+    for flow in facility.flows:
+        if flow.source in (ANY, enclave) and flow.target != enclave and not flow.source_groups:
+            targets = _segments(facility, flow.target)
+            ways = _ports(flow) if targets else []
+            reason = f"From pods to {flow.target}: {flow.reason}"
+            rules += [_rule(DATA, pods, protocol, ports, reason=reason, targets=targets) for protocol, ports in ways]
+    return tuple(rules)
+
+
+def _pods_origins(facility: Facility, site: Site, host: Host) -> list[dict[str, object]]:
+    """From where packets may come in at each NIC of a worker: those of other workers' pods come by its own.
+
+    ``hidden``: what lies behind that NIC is known to nobody outside of the cluster.
+    """
+    pods, bridge = kubernetes_cluster.PODS, kubernetes_cluster.POD_BRIDGE
+    own = own_nic(facility, site, host)
+    outside: list[dict[str, object]] = [{"nic": own, "sources": [str(facility.prefix), pods]}] if own else []
+    return [{"nic": bridge, "sources": [pods], "hidden": True}, *outside]
 
 
 def _origins(facility: Facility, site: Site, host: Host) -> list[dict[str, object]]:

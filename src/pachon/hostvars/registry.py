@@ -16,6 +16,8 @@ from pachon.hostvars import (
     firewall,
     front_door,
     gateway,
+    kubernetes_controller,
+    kubernetes_worker,
     log_client,
     metrics,
     people,
@@ -53,6 +55,8 @@ OF_GROUPS = (
     "slurm_accounting",
     "slurm_controller",
     "slurm_compute",
+    "kubernetes_controller",
+    "kubernetes_worker",
 )
 """Roles of the hosts in the group of the same name."""
 
@@ -67,6 +71,8 @@ ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingPr
         "firewall": firewall.arguments,
         "front_door": front_door.arguments,
         "gateway": gateway.arguments,
+        "kubernetes_controller": kubernetes_controller.arguments,
+        "kubernetes_worker": kubernetes_worker.arguments,
         "log_client": log_client.arguments,
         "metrics": metrics.arguments,
         "people": people.arguments,
@@ -91,5 +97,7 @@ SECRETS: Mapping[str, Callable[[Facility, Site, Host], Secrets]] = MappingProxyT
 )
 """By role; one line each, sorted."""
 
-DAYS_PROVEN: Mapping[str, int] = MappingProxyType({"certificates": 15})
+DAYS_PROVEN: Mapping[str, int] = MappingProxyType(
+    {"certificates": 15, "kubernetes_controller": 15, "kubernetes_worker": 15}
+)
 """Roles whose work wears off: after so many days they are played again, though nothing has changed."""
