@@ -1,6 +1,8 @@
 """Stores, on SQLite and on PostgreSQL each, for tests that ask for ``where``; and hosts that were played well."""
 
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests import postgres
 from tests.fake_plays import SMALL, FakePlays, FakeProbe, played_site
 
 NUMBERS = itertools.count()
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +33,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "state" / "store.db")
     found: postgres.Server = request.getfixturevalue("server")
     return found.address(f"t {request.node.name[:30]} {next(NUMBERS)}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where commits do not wait for a disk, if there is such a place."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="t-unit-", dir=MEMORY) as made:
+        yield Path(made)
 
 
 @pytest.fixture

@@ -1,12 +1,7 @@
-"""Rollouts carried out over a world in a file: to the end, back by themselves, paused, waiting, and by whose word."""
+"""Rollouts carried out over a world in a file: to the end, back by themselves, paused, waiting."""
 
-import asyncio
-import os
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,65 +12,15 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from pachon.errors import LeaseHeldError, RefusedError
-from pachon.model.rollout import BlueGreen, Pace, Place, Rolling, Window
-from pachon.model.rollout_record import RolloutRow
-from pachon.model.service import Change
-from pachon.progress import Event, silent
-from pachon.rollout import words
-from pachon.rollout.beginning import Order, Subject, carry_out
-from pachon.rollout.plan import RolloutPlan
+from pachon.model.rollout import BlueGreen, Pace, Rolling
 from pachon.store import releases
-from pachon.store.database import Store, open_store
+from pachon.store.database import open_store
 from pachon.store.lease import acquire, hold, release
-from pachon.store.rollouts import RolloutRecord, ask, lease_name, plan_of, rollout_of, rollouts_of, speak, steps_of
+from pachon.store.rollouts import RolloutRecord, ask, lease_name, steps_of
 from pachon.store.tables import leases
+from tests.rollout_stage import PLACES, KilledError, stage, told_while
 from tests.rollout_world import FiledWorld, ends
-from tests.rollouts import NEW, NOW, OLD, ZONES, place, rules, service
-
-MEMORY = Path("/dev/shm")
-PLACES = (place(), place("base"))
-ORDER = Order(version=NEW.version, sites=(), by="itahue", why="faster searches", command="pachon rollout start search")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where commits do not wait for a disk, if there is such a place."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="t-rollout-", dir=MEMORY) as made:
-        yield Path(made)
-
-
-@dataclass
-class Stage:
-    """A store, a world, and a service in it."""
-
-    store: Store
-    world: FiledWorld
-    subject: Subject
-
-    def start(self, order: Order = ORDER, progress: Callable[[Event], None] = silent) -> RolloutRow:
-        return asyncio.run(carry_out(self.subject, order, self.world, self.store, progress))
-
-    @property
-    def row(self) -> RolloutRow:
-        return rollouts_of(self.store)[0]
-
-
-def stage(store: Store, folder: Path, *, places: tuple[Place, ...] = PLACES, **changes: Any) -> Stage:
-    """The old release serves at these places."""
-    change, signers = changes.pop("change", None), changes.pop("signers", None)
-    subject = Subject(
-        facility="made",
-        zones=ZONES,
-        service=service(change=change),
-        rules=rules(**changes),
-        releases={OLD.version: OLD, NEW.version: NEW},
-        places=places,
-        signers=signers,
-    )
-    return Stage(store, FiledWorld.made(folder / "world.json", places), subject)
+from tests.rollouts import NEW, NOW, OLD, place, rules
 
 
 def test_a_good_release_comes_everywhere_and_its_record_says_who_why_and_on_what_evidence(
@@ -123,10 +68,6 @@ def test_a_bad_release_goes_back_by_itself_and_is_held(bad: str, told: str, fold
     assert (held.version, held.why, held.rollout) == (NEW.version, row.wanted_why, row.id)
     with pytest.raises(RefusedError, match=r"1\.1\.0 is held since"):
         it.start()
-
-
-class KilledError(BaseException):
-    """Stands for a kill: nothing after it is carried out."""
 
 
 def killed_after(method: Callable[..., None]) -> Callable[..., None]:
@@ -177,20 +118,6 @@ def test_what_goes_bad_at_the_second_site_goes_back_at_both(folder: Path) -> Non
     assert known.proven == frozenset()  # what is held was proven at the first site, and is so no longer
     force = known.in_force
     assert {(each.site, each.version) for each in force} == {("archive", OLD.version), ("base", OLD.version)}
-
-
-def told_while(it: Stage) -> list[str]:
-    """What the rollout says that it waits for, as it comes."""
-    said: list[str] = []
-
-    def listen(event: Event) -> None:
-        if event.message.startswith("waits for "):
-            said.append(event.message.removeprefix("waits for "))
-            assert it.row.waits == said[-1]
-
-    assert it.start(progress=listen).outcome == "done"
-    assert it.row.waits == ""
-    return said
 
 
 @pytest.mark.parametrize("what", ["query", "weigh", "start", "stop", "health", "smoke"])
@@ -264,18 +191,6 @@ def test_a_site_that_was_taken_from_a_process_that_stood_still_is_taken_anew_wit
     assert it.world.read()["tokens"]["archive"] >= overtaken[0] + 2
 
 
-def test_a_window_that_is_shut_is_waited_for_with_the_clocks_of_both_sites(folder: Path) -> None:
-    saturday = Window(days=("sat",), opens="03:01", closes="16:00", clock="site")
-    it = stage(open_store(folder / "store.db"), folder, windows=(saturday,), places=(PLACES[0],))
-    said = told_while(it)
-    assert said[0] == (
-        "a window for archive/service/search/us-dac: the next one opens "
-        "Sat 2026-11-28 09:01 UTC, Sat 03:01 at archive, Sat 06:01 at base"
-    )
-    opened = steps_of(it.store, it.row.id)[0]
-    assert opened.verb == "open" and "open until Sat 2026-11-28 22:00 UTC" in opened.evidence["window"]
-
-
 def test_on_the_way_back_whatever_fails_is_tried_again_until_it_is_done(folder: Path) -> None:
     it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1])
     it.world.bad = "query"
@@ -330,54 +245,6 @@ def test_aborted_it_goes_back_from_where_it_is_and_nothing_is_held(folder: Path)
     assert releases.on_record(it.store, "search").holds == ()
     with pytest.raises(RefusedError, match="has ended"):
         ask(it.store, row.id, "forward", by="x", why="x", at=NOW)
-
-
-def keys(folder: Path) -> tuple[Path, Path, Path]:
-    """The Observatory's key, a stranger's, and the file that says which is which."""
-    for name in ("observatory", "stranger"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    signers = folder / words.SIGNERS
-    signers.write_text(f"observatory@summit {(folder / 'observatory.pub').read_text()}")
-    return folder / "observatory", folder / "stranger", signers
-
-
-def test_nothing_begins_before_the_observatorys_signed_yes_and_its_no_turns_it_back(folder: Path) -> None:
-    own, stranger, signers = keys(folder)
-    change = Change(when="any-time", approver="team", notice_hours=None, observatory_veto="LDM-230", basis="ours")
-    it = stage(open_store(folder / "store.db"), folder, change=change, signers=signers)
-    said: list[str] = []
-
-    def say(says: str, key: Path) -> None:
-        made = rollout_of(it.store, it.row.id)
-        assert made is not None
-        seal = RolloutPlan.model_validate(plan_of(it.store, made.id)).seal
-        saying = words.Saying(rollout=made.id, plan=seal, says=says, until=None, why="the sky is clouded")  # type: ignore[arg-type]
-        with ThreadPoolExecutor(1) as aside:  # whoever speaks is another process
-            word = aside.submit(words.speak, saying, key, now=it.world.now()).result()
-        speak(it.store, made.id, word)
-
-    def talk(world: FiledWorld) -> None:
-        begun = any(each.startswith("start") for each in world.asked)
-        if len(said) == 0:
-            say("yes", stranger)
-            said.append("stranger")
-        elif len(said) == 1:
-            assert not begun
-            say("yes", own)
-            said.append("yes")
-        elif world.read()["places"][PLACES[0].address]["shares"][NEW.version] == 50 and len(said) == 2:
-            say("no", own)
-            said.append("no")
-
-    it.world.each_second = talk
-    row = it.start()
-    assert (row.outcome, row.wanted_by) == ("rolled back", "observatory@summit")
-    assert row.wanted_why == "the Observatory says no: the sky is clouded"
-    assert steps_of(it.store, row.id)[0].evidence["word"] == "yes, signed by observatory@summit: the sky is clouded"
-    assert ends(it.world, PLACES) == {OLD.version}
-    releases.lift(it.store, "search", NEW.version, by="x", why="x", at=NOW)
-    with pytest.raises(RefusedError, match="nobody may give it"):
-        replace(it, subject=replace(it.subject, signers=None)).start()
 
 
 def test_one_rollout_of_a_service_at_a_time(folder: Path) -> None:

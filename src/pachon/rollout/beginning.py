@@ -10,7 +10,7 @@ from pachon.model.rollout import Place, Release, Rules
 from pachon.model.rollout_record import RolloutRow
 from pachon.model.service import Service
 from pachon.progress import Progress
-from pachon.rollout import planning
+from pachon.rollout import planning, words
 from pachon.rollout.leasing import SiteLeases
 from pachon.rollout.plan import RolloutPlan
 from pachon.rollout.running import Running
@@ -35,7 +35,7 @@ class Subject:
     """As its entry has them."""
     places: tuple[Place, ...]
     signers: Path | None
-    """Who may speak for the Observatory."""
+    """Who may speak for the Observatory; it may not be there."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ async def plan(subject: Subject, world: World, store: Store, *, version: str, si
     """The plan of the rollout (errors as of ``planning.plan``)."""
     facts = await facts_of(subject, world, store)
     made = planning.plan(facts, subject.rules, subject.service, version, sites=sites)
-    if made.needs_word and subject.signers is None:
+    if made.needs_word and words.deaf(subject.signers):
         raise RefusedError(
             f"{made.service} asks for the Observatory's word ({made.needs_word}), and nobody may give it",
             cure=f"put a file {SIGNERS} beside facility.yaml, as in ssh-keygen(1), ALLOWED SIGNERS",

@@ -15,10 +15,9 @@ from pachon.errors import LeaseHeldError, PachonError, RefusedError, TemporaryEr
 from pachon.model.rollout import HealthGate, Place, QueryGate, SmokeGate
 from pachon.model.rollout_record import RolloutRow, StepRow, Way
 from pachon.progress import Event, EventState, Progress
-from pachon.rollout import gates, judging, windows, words
+from pachon.rollout import begun, gates, judging, opening, words
 from pachon.rollout.leasing import SiteLeases
-from pachon.rollout.plan import EFFECTS, RolloutPlan, Step
-from pachon.rollout.planning import least_time
+from pachon.rollout.plan import RolloutPlan, Step
 from pachon.rollout.returning import way_back
 from pachon.rollout.world import World
 from pachon.store.lease import Lease
@@ -84,7 +83,7 @@ class Running:
 
     async def _go(self) -> None:
         """All steps of the way that are not done, then its end."""
-        before = steps_of(self.record.store, self.record.name)
+        before = self._taken
         forward = [row for row in before if row.way == "forward"]
         steps = tuple(self.plan.steps)
         if self._way == "back":
@@ -98,14 +97,19 @@ class Running:
 
     async def _take(self, step: Step) -> None:
         """One step: intent, effect, receipt."""
-        self._mixed_since = self._since_mixed(step)
+        self._mixed_since = begun.mixed_since(self.plan, self._taken, step, way=self._way)
         await self._allowed()
+        opened = (
+            await self._open(self.plan.place(step.place), held=True)
+            if begun.is_first(self._taken, step, way=self._way)
+            else {}
+        )
         now = self.world.now()
         row = StepRow(self._way, step.number, step.place, step.verb, attempts=1, run_id="", begun_at=now)
         self.record.begin(row)
-        self._mixed_since = self._since_mixed(step)
+        self._mixed_since = begun.mixed_since(self.plan, self._taken, step, way=self._way)
         self._tell(step, "started")
-        self._evidence = {}
+        self._evidence = {**opened}
         try:
             await self._do(step)
         except _TurnedError:
@@ -126,7 +130,7 @@ class Running:
         place, now = self.plan.place(step.place), self.world.now
         match step.verb:
             case "open":
-                await self._open(place)
+                self._evidence.update(await self._open(place))
             case "start" | "weigh" | "stop":
                 await self._effect(step, place)
             case "ready":
@@ -146,34 +150,36 @@ class Running:
 
     # ---- steps -------------------------------------------------------------------------------------------------
 
-    async def _open(self, place: Place) -> None:
-        """Wait for a window that leaves enough time, and for the Observatory's yes."""
-        own = [step for step in self.plan.steps if step.place == place.address]
-        needed = least_time(self.plan.pace.soak_seconds, own)
-        while self.plan.windows:
-            now = self.world.now()
-            found = windows.opening(self.plan.windows, self.plan.zones[place.site], now, needed=needed)
-            if found is not None and found.open_at(now):
-                clocks = windows.clocks(now, self.plan.zones)
-                self._evidence["window"] = (
-                    f"open until {windows.clocks(found.closes, self.plan.zones)}; it was {clocks}"
-                )
-                break
-            when = "no window is ever long enough"
-            if found is not None:
-                when = f"the next one opens {windows.clocks(found.opens, self.plan.zones)}"
-            self._wait_for(f"a window for {place.address}: {when}")
-            await self._rest(LOOKS_AT_WINDOWS_SECONDS)
-        while self.plan.needs_word:
-            heard = await self._last_word()
-            now = self.world.now()
-            if heard is not None and (heard.saying.until is None or now < heard.saying.until):
-                self._evidence["word"] = f"yes, signed by {heard.by}: {heard.saying.why}"
-                break
-            over = " (the one that was given is over)" if heard is not None else ""
-            cure = f"'pachon rollout say {self.record.name} yes --key KEY'"
-            self._wait_for(f"the Observatory's yes{over}, as {self.plan.needs_word} asks: {cure}")
-            await self._rest(LISTENS_SECONDS)
+    async def _open(self, place: Place, *, held: bool = False) -> dict[str, str]:
+        """Wait until the place may begin to change, all that it takes holding at one moment; what held, for the record.
+
+        ``held``: our having its site as well, for the first effect: it may be long since the place was found open.
+        """
+        while True:
+            await self._allowed()
+            waits = self._site_waits(place) if held else ""
+            if not waits:
+                waits, holds = await self._found_open(place)
+                if not waits:
+                    return holds
+                self.leases.give_back()
+            self._wait_for(waits)
+            await self._rest(LISTENS_SECONDS if held or self.plan.needs_word else LOOKS_AT_WINDOWS_SECONDS)
+
+    async def _found_open(self, place: Place) -> tuple[str, dict[str, str]]:
+        """What the place waits for, and what holds."""
+        if self.plan.needs_word and (deaf := words.deaf(self.signers)):
+            return deaf, {}
+        yes = await self._last_word() if self.plan.needs_word else None
+        return opening.waits_for(self.plan, place, self.world.now(), yes, rollout=self.record.name)
+
+    def _site_waits(self, place: Place) -> str:
+        """Who has the place's site, if we cannot."""
+        try:
+            self.leases.have(place.site)
+        except (LeaseHeldError, TemporaryError) as error:
+            return f"{place.address}: {error.message}"
+        return ""
 
     async def _effect(self, step: Step, place: Place) -> None:
         match step.verb:
@@ -264,7 +270,7 @@ class Running:
         pace, version = self.plan.pace, self.plan.new.version
         needed = pace.soak_seconds if seconds is None else seconds
         judged = [gate for gate in self.plan.gates if isinstance(gate, HealthGate | QueryGate)]
-        started = self._started_at(place)
+        started = begun.started_at(self.plan, self._taken, place)
         watch, counted = judging.Watch(), 0.0
         while True:
             found = await gates.read(self.world, self.plan, place, judged, version=version, instances=started)
@@ -296,16 +302,19 @@ class Running:
         while True:
             row = self.record.row()
             await self._heed(row)
-            if row.wanted != "paused":
+            waits = words.deaf(self.signers) if self.plan.needs_word and row.words > self._heard else ""
+            if row.wanted == "paused":
+                waits = f"'pachon rollout resume': paused by {row.wanted_by}: {row.wanted_why}"
+            if not waits:
                 return
             self.leases.give_back()
-            self._wait_for(f"'pachon rollout resume': paused by {row.wanted_by}: {row.wanted_why}")
+            self._wait_for(waits)
             await self.world.sleep(LISTENS_SECONDS)
 
     async def _heed(self, row: RolloutRow) -> None:
         if row.wanted == "back":
             raise _TurnedError
-        if self.plan.needs_word and row.words > self._heard:
+        if self.plan.needs_word and row.words > self._heard and not words.deaf(self.signers):
             await self._last_word()
             self._heard = row.words
         longest = timedelta(minutes=self.plan.pace.mixed_minutes)
@@ -354,23 +363,11 @@ class Running:
             self._waits = ""
             self.record.wait_for("", since=None)
 
-    # ---- what is known of places -------------------------------------------------------------------------------
+    # ---- for the record ---------------------------------------------------------------------------------------------
 
-    def _since_mixed(self, step: Step) -> datetime | None:
-        """Since when two versions stand at the step's place; None: only one does."""
-        if self._way == "back":
-            return None
-        rows = {row.number: row for row in steps_of(self.record.store, self.record.name) if row.way == "forward"}
-        effects = [each.number for each in self.plan.steps if each.place == step.place and each.verb in EFFECTS]
-        begun = [rows[number] for number in effects if number in rows]
-        over = all(number in rows and rows[number].outcome == "done" for number in effects)
-        return min((row.begun_at for row in begun), default=None) if not over else None
-
-    def _started_at(self, place: Place) -> tuple[str, ...]:
-        """Instances of the new release that were started at a place."""
-        rows = {row.number for row in steps_of(self.record.store, self.record.name) if row.way == "forward"}
-        own = [step for step in self.plan.steps if step.place == place.address and step.number in rows]
-        return tuple(name for step in own if step.verb == "start" for name in step.instances)
+    @property
+    def _taken(self) -> tuple[StepRow, ...]:
+        return steps_of(self.record.store, self.record.name)
 
     def _proof(self, place: Place, version: str) -> Proof:
         digest = self.plan.release(version).digest

@@ -30,7 +30,6 @@ def subject_of(
         raise UsageError(
             f"service {service.name!r} is placed nowhere in {facility.name}", cure="place it in facility.yaml"
         )
-    signers = definition / SIGNERS
     return Subject(
         facility=facility.name,
         zones={site.name: site.time_zone for site in facility.sites},
@@ -38,7 +37,7 @@ def subject_of(
         rules=rules,
         releases=releases,
         places=tuple(_place(facility, each, side_by_side=rules.side_by_side) for each in placements),
-        signers=signers if signers.is_file() else None,
+        signers=definition / SIGNERS,
     )
 
 

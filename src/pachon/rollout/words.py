@@ -42,6 +42,13 @@ class Heard:
     at: datetime
 
 
+def deaf(signers: Path | None) -> str:
+    """What is lacking to tell the Observatory's words from anybody's; empty if nothing is."""
+    if signers is not None and signers.is_file():
+        return ""
+    return f"the file {SIGNERS} beside facility.yaml: without it nobody can tell what the Observatory has said"
+
+
 def speak(saying: Saying, key: Path, *, now: datetime) -> Word:
     """The word, signed with that key."""
     with tempfile.TemporaryDirectory(prefix="pachon-word-") as folder:
