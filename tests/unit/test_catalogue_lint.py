@@ -216,10 +216,19 @@ def test_a_service_is_deployed_by_roles_in_kubernetes_or_both(
     for name in files:
         path = folder / "provisioning" / name
         path.parent.mkdir()
-        path.write_text("{}\n")
+        path.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     add(folder, "provisioning", f"deployment: {deployment}\n")
     assert said(folder) == []
     assert catalogue.load(folder)["provisioning"].kind == kind
+
+
+def test_what_is_wrong_with_manifests_is_told_with_their_own_path_and_line(folder: Path) -> None:
+    path = folder / "provisioning" / "manifests" / "web.yaml"
+    path.parent.mkdir()
+    path.write_text("apiVersion: v1\nkind: ConfigMop\nmetadata: {name: a}\n")
+    add(folder, "provisioning", "deployment: {kubernetes: {form: manifests, path: manifests}}\n")
+    (told,) = said(folder)
+    assert told.startswith("provisioning/manifests/web.yaml:2: there is no kind 'ConfigMop'")
 
 
 def many(folder: Path) -> Path:

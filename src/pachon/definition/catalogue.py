@@ -11,6 +11,7 @@ from pachon.checks.notes import Note
 from pachon.checks.spelling import did_you_mean
 from pachon.definition import rollouts
 from pachon.definition.documents import read_document, read_text
+from pachon.definition.manifests import read_manifests
 from pachon.definition.sources import Typed, shown_path, typed
 from pachon.definition.written_service import WrittenEndpoint, WrittenProbe, WrittenService
 from pachon.errors import Complaint, DefinitionError
@@ -174,6 +175,8 @@ def _deployment(folder: Path, source: Typed[WrittenService], written: WrittenSer
             line = source.line("deployment", "kubernetes", "path")
             wrong = f"there is no {FORMS[form]} in {path}"
             yield Complaint(shown, line, wrong, f"put the {form} of the service there, or name their folder")
+        elif form == "manifests":
+            yield from read_manifests(folder / path, namespaces=written.enclaves).complaints
 
 
 def load(folder: Path = CATALOGUE) -> dict[str, Service]:

@@ -100,7 +100,7 @@ def read_document(path: Path, shown: str) -> Document:
     if not isinstance(node, yaml.MappingNode):
         document.complain(1, "the file holds no mapping", right="write 'key: value' lines")
         return document
-    value = _Builder(document).build(node, (), 0)
+    value = Builder(document).build(node, (), 0)
     if isinstance(value, dict):
         document.value = value
     return document
@@ -110,7 +110,7 @@ class _TooMuchError(Exception):
     """The document is larger than any definition."""
 
 
-class _Builder:
+class Builder:
     """Turns nodes into values; counts them, so that aliases of aliases end."""
 
     def __init__(self, document: Document) -> None:

@@ -28,6 +28,8 @@ PARTS = ("src", "infra", "stacks", "playbooks", "inventory/catalogue", "inventor
 PLAIN = ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", "ansible.cfg")
 LEFT_OUT = frozenset({"debugpy", "pip", "setuptools", "wheel"})
 """Distributions that others name and nothing here imports."""
+PASSED_OVER = re.compile(r"kubernetes/(aio/|client/(api|models)/(?!__init__\.py))")
+"""The typed half of Kubernetes' client, 73 of its 75 MB: ours goes without."""
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARY = f".venv/lib/{PYTHON}/site-packages"
 SCRIPTS = {
@@ -157,7 +159,7 @@ def _libraries() -> Iterator[tuple[str, Path]]:
     for name in sorted(_closure("pachon") - {"pachon"}):
         for file in importlib.metadata.distribution(name).files or ():
             path = Path(str(file.locate()))
-            if ".." not in file.parts and path.is_file():
+            if ".." not in file.parts and not PASSED_OVER.match(str(file)) and path.is_file():
                 yield f"{LIBRARY}/{file}", path
 
 
