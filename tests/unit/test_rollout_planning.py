@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachon.errors import RefusedError, UsageError
-from pachon.model.rollout import Artefact, BlueGreen, Canary, Pace, Place, Rolling, Strategy, WaveRule, Window
+from pachon.model.rollout import Artefact, BlueGreen, Canary, Pace, Place, Release, Rolling, Strategy, WaveRule, Window
 from pachon.model.rollout_record import Hold
 from pachon.model.service import Change
 from pachon.rollout import windows
@@ -225,6 +225,22 @@ def test_the_observatorys_last_word_is_asked_for_where_the_catalogue_says_so() -
     change = Change(when="any-time", approver="team", notice_hours=None, observatory_veto="LDM-230", basis="ours")
     assert plan(facts(), rules(), service(change=change), NEW.version).needs_word == "LDM-230"
     assert plan(facts(), rules(), service(), NEW.version).needs_word == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "told"),
+    [
+        (OLD.model_copy(update={"arguments": {"search": {"version": "edited"}}}), "can no longer be what it was"),
+        (OLD.model_copy(update={"artefacts": (Artefact(name="archive", digest="latest"),)}), "is named by a tag"),
+    ],
+)
+def test_an_old_version_that_would_not_come_back_as_it_was_is_found_before_anything_begins(
+    old: Release, told: str
+) -> None:
+    recorded = {OLD.version: OLD.digest} if "no longer" in told else {}
+    known = facts(releases={OLD.version: old, NEW.version: NEW}, recorded=recorded)
+    with pytest.raises(RefusedError, match=f"search 1.0.0, which serves now, {told}"):
+        plan(known, rules(), service(), NEW.version)
 
 
 WORKING = Window(days=("mon", "tue", "wed", "thu", "fri"), opens="09:00", closes="16:00", clock="site")

@@ -70,6 +70,7 @@ def plan(facts: Facts, rules: Rules, service: Service, version: str, *, sites: S
     found += _about_release(facts, new)
     found += _artefacts(facts, places, new, "cannot be started there")
     if old is not None:
+        found += _about_old(facts, old)
         found += _artefacts(facts, places, old, "could not be started again, so there would be no way back")
     found += _promotion(facts, rules, new, chosen=moving, all_waves=waves)
     found += _policy(rules, service)
@@ -178,6 +179,20 @@ def _about_release(facts: Facts, new: Release) -> Iterator[Refusal]:
             why = f"{new.service} {new.version} is held since {hold.at:%Y-%m-%d %H:%M} UTC by {hold.by}: {hold.why}"
             cure = f"mend it under another version, or 'pachon rollout lift {new.service} {new.version} --why REASON'"
             yield Refusal(why, cure)
+
+
+def _about_old(facts: Facts, old: Release) -> Iterator[Refusal]:
+    """Why the old version would not come back as it was."""
+    if facts.recorded.get(old.version, old.digest) != old.digest:
+        why = f"{old.service} {old.version}, which serves now, can no longer be what it was: its file was changed since"
+        yield Refusal(
+            why, f"put releases/{old.version}.yaml back as it was, and give what changed a version of its own"
+        )
+    for tag in old.tags:
+        why = (
+            f"{tag} of {old.service} {old.version}, which serves now, is named by a tag: it could come back as another"
+        )
+        yield Refusal(why, "write sha256: and the 64 digits of what was built")
 
 
 def _artefacts(facts: Facts, places: Sequence[Place], release: Release, what: str) -> Iterator[Refusal]:
