@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pachon.drivers import front_door_program
 from pachon.drivers.front_door import Wanted
 from pachon.errors import PachonError, RefusedError, TemporaryError, UsageError
 from tests.doors import BACKEND, Door, certify, standing, until
@@ -47,6 +48,13 @@ def test_a_drained_server_gets_nothing_until_it_is_ready_again(door: Door) -> No
     assert door.who() == {"two"}
     assert door.do(door.driver.ready(BACKEND, ["one"]))["one"].wanted is Wanted.READY
     until(lambda: door.who() == {"one", "two"})
+
+
+def test_what_could_not_be_written_down_in_time_is_to_be_done_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(front_door_program, "SECONDS", 0.2)
+    assert front_door_program._keep(["sleep", "60"]) == "sleep was not through within 0.2 s"
 
 
 def test_weights_and_drains_outlive_a_reload_and_a_kill(door: Door) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -148,6 +149,21 @@ def test_a_certificate_that_has_ended_is_named(folder: Path) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_whoever_does_not_speak_tls_is_away_and_not_distrusted(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            link, _ = server.accept()
+            with link:
+                link.recv(4096)
+                link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(TemporaryError, match="does not answer"):
+            asked = Prometheus("base-adm01", here, address="127.0.0.1", port=server.getsockname()[1])
+            asyncio.run(asked.instant("up"))
 
 
 def test_nobody_there_is_temporary(folder: Path) -> None:

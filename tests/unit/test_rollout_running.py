@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from pachon.errors import LeaseHeldError, RefusedError
-from pachon.model.rollout import BlueGreen, Pace, Rolling
+from pachon.errors import LeaseHeldError, PachonError, PermanentError, RefusedError
+from pachon.model.rollout import BlueGreen, Pace, Place, Rolling
 from pachon.store import releases
 from pachon.store.database import open_store
-from pachon.store.lease import acquire, hold, release
+from pachon.store.lease import Lease, acquire, hold, release
 from pachon.store.rollouts import RolloutRecord, ask, lease_name, steps_of
 from pachon.store.tables import leases
 from tests.rollout_stage import PLACES, KilledError, stage, told_while
@@ -191,6 +191,78 @@ def test_a_site_that_was_taken_from_a_process_that_stood_still_is_taken_anew_wit
     assert it.world.read()["tokens"]["archive"] >= overtaken[0] + 2
 
 
+@pytest.mark.parametrize("what", ["weigh", "stop", "start"])
+def test_what_a_front_door_or_a_host_refuses_turns_a_rollout_back_and_holds_no_version(what: str, folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1])
+    effect = getattr(it.world, what)
+
+    async def refused(*given: Any, **named: Any) -> None:
+        if it.row.wanted == "forward":
+            raise PermanentError(f"{what}: the front door has no such server", cure="give it one")
+        await effect(*given, **named)
+
+    setattr(it.world, what, refused)
+    row = it.start()
+    assert (row.outcome, ends(it.world, PLACES[:1])) == ("rolled back", {OLD.version})
+    assert f"{what}: the front door has no such server" in row.wanted_why
+    held = [each.version for each in releases.on_record(it.store, "search").holds]
+    assert held == ([NEW.version] if what == "start" else [])
+
+
+@pytest.mark.parametrize("answer", [PermanentError("the query is not understood"), RefusedError("x"), float("nan")])
+def test_a_query_that_has_no_answer_neither_opens_nor_shuts_a_gate(answer: Any, folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1])
+    asked: list[str] = []
+
+    async def query(place: Place, query: str) -> float:
+        asked.append(query)
+        if len(asked) > 6:
+            return 0.0
+        if isinstance(answer, PachonError):
+            raise answer
+        return float(answer)
+
+    it.world.query = query  # type: ignore[method-assign]
+    said = told_while(it)
+    assert any(each.startswith("errors: ") for each in said)
+    watch = next(step for step in steps_of(it.store, it.row.id) if step.verb == "watch").evidence["watch"]
+    assert watch["looks"] > 6 and watch["watched_seconds"] >= 5
+    assert ends(it.world, PLACES[:1]) == {NEW.version}
+
+
+def test_going_back_says_who_has_the_site_and_takes_it_as_soon_as_it_is_free(folder: Path) -> None:
+    it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1])
+    others = list[Lease]()
+    free: list[datetime] = []
+    waited: list[str] = []
+
+    def beside(world: FiledWorld) -> None:
+        row = it.row
+        if row.wanted == "forward" and world.read()["places"][PLACES[0].address]["shares"][NEW.version]:
+            ask(it.store, row.id, "paused", by="sol", why="lunch", at=world.now())
+        elif row.wanted == "paused" and row.waits and not others:
+            others.append(acquire(it.store, "archive", facility="made", command="pachon up"))
+            ask(it.store, row.id, "back", by="sol", why="users complain", at=world.now())
+        elif row.wanted == "back" and others and not free:
+            waited.append(row.waits)
+            if len(waited) == 90:
+                release(it.store, others[0], "done")
+                free.append(world.now())
+
+    it.world.each_second = beside
+    whole = it.world.weigh
+
+    async def weigh(*given: Any, **named: Any) -> None:
+        if free and len(free) == 1:
+            free.append(it.world.now())
+        await whole(*given, **named)
+
+    it.world.weigh = weigh  # type: ignore[method-assign]
+    assert it.start().outcome == "rolled back"
+    assert "on the way back: site archive is being written to by" in waited[-1] and "pachon up" in waited[-1]
+    assert free[1] - free[0] <= timedelta(seconds=1)
+
+
 def test_on_the_way_back_whatever_fails_is_tried_again_until_it_is_done(folder: Path) -> None:
     it = stage(open_store(folder / "store.db"), folder, places=PLACES[:1])
     it.world.bad = "query"
@@ -202,7 +274,9 @@ def test_on_the_way_back_whatever_fails_is_tried_again_until_it_is_done(folder: 
     it.world.each_second = lose
     said: list[str] = []
     assert it.start(progress=lambda event: said.append(event.message)).outcome == "rolled back"
-    assert any("waits for archive/service/search/us-dac: weigh cannot be asked" in each for each in said)
+    assert any(
+        "waits for archive/service/search/us-dac, on the way back: weigh cannot be asked" in each for each in said
+    )
     assert ends(it.world, PLACES[:1]) == {OLD.version}
 
 

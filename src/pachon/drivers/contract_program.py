@@ -27,8 +27,8 @@ def _wrong(call: dict[str, Any], target: dict[str, Any]) -> str:
             return _answer(call, target, link) if call["path"] else ""
     except TimeoutError:
         return f"no answer within {call['seconds']:g} s"
-    except ssl.SSLError as error:
-        return f"its certificate is not good: {getattr(error, 'verify_message', '') or error}"
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not good: {error.verify_message or error}"
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
 

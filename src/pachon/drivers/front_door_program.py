@@ -41,7 +41,10 @@ def _change(path: str, change: dict[str, Any]) -> list[str]:
 
 def _keep(argv: list[str]) -> str:
     """What went wrong when it was written down; empty if nothing did."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"{argv[0]} was not through within {SECONDS:g} s"
     return "" if done.returncode == 0 else (done.stderr or f"status {done.returncode}").strip()
 
 

@@ -21,8 +21,8 @@ def main(call: dict[str, Any]) -> dict[str, Any]:
         link.request("POST", call["path"], body=urlencode(call["parameters"]), headers=headers)
         answer = link.getresponse()
         body = answer.read(LARGEST_ANSWER_BYTES + 1)
-    except ssl.SSLError as error:
-        return {"distrusted": getattr(error, "verify_message", "") or str(error)}
+    except ssl.SSLCertVerificationError as error:
+        return {"distrusted": error.verify_message or str(error)}
     except TimeoutError:
         return {"away": f"no answer within {call['seconds']:g} s"}
     except (OSError, http.client.HTTPException) as error:

@@ -123,7 +123,7 @@ class QueryGate(Frozen):
     """So many looks one after another on the wrong side are a failure; one alone may be chance."""
 
     def holds(self, value: float) -> bool:
-        """Whether a value is on the right side; what is no number is not."""
+        """Whether a value is on the right side."""
         if self.at_most is not None and not value <= self.at_most:
             return False
         return self.at_least is None or value >= self.at_least

@@ -1,6 +1,10 @@
-"""Reads gates off the world: what holds, what fails, and what cannot be asked just now."""
+"""Reads gates off the world: what holds, what fails, and what cannot be asked just now.
+
+A query that has no answer says nothing of the release, whatever the reason: Prometheus is never what shuts a gate.
+"""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from pachon.errors import PachonError, TemporaryError
@@ -36,7 +40,7 @@ async def _read(world: World, plan: RolloutPlan, place: Place, asked: tuple[Gate
     except TemporaryError as error:
         return Reading(gate.name, "unknown", error.message)
     except PachonError as error:
-        return Reading(gate.name, "fails", error.message)
+        return Reading(gate.name, "unknown" if isinstance(gate, QueryGate) else "fails", error.message)
 
 
 async def _smoke(world: World, place: Place, asked: tuple[Release, Sequence[str]], gate: SmokeGate) -> str:
@@ -53,6 +57,8 @@ async def _smoke(world: World, place: Place, asked: tuple[Release, Sequence[str]
 def _compared(gate: QueryGate, value: float | None) -> Reading:
     if value is None:
         return Reading(gate.name, "unknown", "Prometheus has no value for it yet")
+    if math.isnan(value):
+        return Reading(gate.name, "unknown", "what Prometheus has for it is no number (nothing was divided by nothing)")
     told = f"{value:g}, to be {gate.threshold}"
     return Reading(gate.name, "holds" if gate.holds(value) else "fails", told, value)
 

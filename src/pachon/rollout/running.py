@@ -5,7 +5,7 @@ and what is wanted of the rollout is read from the store before every step and t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -178,45 +178,47 @@ class Running:
         try:
             self.leases.have(place.site)
         except (LeaseHeldError, TemporaryError) as error:
-            return f"{place.address}: {error.message}"
+            return f"{place.address}{self._whither}: {error.message}"
         return ""
 
-    async def _effect(self, step: Step, place: Place) -> None:
-        match step.verb:
-            case "start":
-                release = self.plan.release(step.version)
-                await self._until_done(
-                    place, lambda lease: self.world.start(place, release, step.instances, lease=lease)
-                )
-            case "stop":
-                release = self.plan.release(step.version)
-                await self._until_done(
-                    place, lambda lease: self.world.stop(place, release, step.instances, lease=lease)
-                )
-            case _:
-                await self._until_done(place, lambda lease: self.world.weigh(place, step.shares_percent, lease=lease))
-        self._evidence["did"] = step.said
+    @property
+    def _whither(self) -> str:
+        return ", on the way back" if self._way == "back" else ""
 
-    async def _until_done(self, place: Place, effect: Callable[[Lease], Awaitable[None]]) -> None:
-        """Carry an effect out under the site's lease, again and again while it cannot be done just now."""
+    async def _effect(self, step: Step, place: Place) -> None:
+        """Carry an effect out under the site's lease, again and again while it cannot be done just now.
+
+        Whoever goes back asks for a site that somebody else has twice a second: it is ours as soon as it is free.
+        """
         delay = TRIES_AGAIN_SECONDS
         while True:
+            if waits := self._site_waits(place):
+                self._wait_for(waits)
+                await self._rest(LISTENS_SECONDS if self._way == "back" else TRIES_AGAIN_SECONDS)
+                continue
             try:
-                lease = self.leases.have(place.site)
-            except (LeaseHeldError, TemporaryError) as error:
-                self._wait_for(f"{place.address}: {error.message}")
-            else:
-                try:
-                    await self._heeding(effect(lease))
-                    return
-                except TemporaryError as error:
-                    self._wait_for(f"{place.address}: {error.message}")
-                except PachonError as error:
-                    if self._way == "forward":
-                        raise _TrippedError(f"{place.address}: {error.message}") from error
-                    self._wait_for(f"{place.address}, on the way back: {error.message}")
+                await self._heeding(self._call(step, place, self.leases.have(place.site)))
+                break
+            except TemporaryError as error:
+                self._wait_for(f"{place.address}{self._whither}: {error.message}")
+            except PachonError as error:
+                if self._way == "forward":
+                    release_is_bad = step.verb == "start" and step.version == self.plan.new.version
+                    raise _TrippedError(f"{place.address}: {error.message}", hold=release_is_bad) from error
+                self._wait_for(f"{place.address}, on the way back: {error.message}")
             await self._rest(delay)
             delay = min(2 * delay, TRIES_AGAIN_AT_MOST_SECONDS)
+        self._evidence["did"] = step.said
+
+    def _call(self, step: Step, place: Place, lease: Lease) -> Awaitable[None]:
+        """The effect."""
+        match step.verb:
+            case "start":
+                return self.world.start(place, self.plan.release(step.version), step.instances, lease=lease)
+            case "stop":
+                return self.world.stop(place, self.plan.release(step.version), step.instances, lease=lease)
+            case _:
+                return self.world.weigh(place, step.shares_percent, lease=lease)
 
     async def _heeding(self, effect: Awaitable[None]) -> None:
         """Carry an effect out, and leave it where it is if the rollout is wanted back meanwhile."""
