@@ -341,3 +341,29 @@ def test_a_host_that_cannot_be_asked_before_a_play_has_nothing_foreseen(
     is_killed(layer, plays)
     kept = receipt(layer.store, f"{ONE.name}/host/{STORAGE}/role/firewall")
     assert kept is not None and kept.is_intent and LAID not in str(kept.document)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_an_older_text_left_goes_where_a_role_comes_back_to_a_host_that_was_silent(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, *, killed: bool
+) -> None:
+    site = layer.site
+    without_storage(layer, plays)
+    probe.silent.add(STORAGE)
+    assert seen(layer) == []
+    layer.forget_strangers()
+    assert list(receipts_under(layer.store, f"{ONE.name}/left/")) == [f"{ONE.name}/left/{STORAGE}/storage"]
+    layer.site = site
+    plays.telling["storage"] = ()
+    assert seen(layer)
+    layer.forget_strangers()
+    probe.silent.clear()
+    assert seen(layer)
+    if killed:
+        is_killed(layer, plays)
+        layer.forget_strangers()
+        assert seen(layer)
+    assert play(layer) == []
+    assert (probe.swept[STORAGE], seen(layer)) == ([VOLUMES], [])
+    layer.forget_strangers()
+    assert receipts_under(layer.store, f"{ONE.name}/left/") == {}

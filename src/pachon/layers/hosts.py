@@ -27,6 +27,7 @@ from pachon.layers.foreseen import kept_with_intents
 from pachon.layers.leaving import (
     begin,
     begun_in,
+    come_back,
     end,
     forget,
     goings,
@@ -44,7 +45,7 @@ from pachon.layers.role_effects import foreseen, handlers_of, image_tasks_of, le
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
-from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest, Subject
+from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest, Subject, joined
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
@@ -146,10 +147,15 @@ class SiteHosts:
         moved = {each.host for each in self.sight.differences} | begun.keys()
         todo = [host for host in hosts if keys[host.name] not in self._proven or host.name in moved]
         kept = kept.with_receipts(self.store, [self.address(host.name) for host in todo])
+        had = come_back(self.store, left, {host.name: self.roles_of(host) for host in todo})
         told = {
             host.name: [
                 *goings(self.site.name, host, self.sight, begun.get(host.name, {})),
-                *(work for role in self.roles_of(host) if (work := self._work(host, role, kept)) is not None),
+                *(
+                    work
+                    for role in self.roles_of(host)
+                    if (work := self._work(host, role, kept, had.get((host.name, role)))) is not None
+                ),
             ]
             for host in todo
         }
@@ -204,7 +210,8 @@ class SiteHosts:
         """Whether any role was played well on the host."""
         return any(address.startswith(f"{self.address(host)}/role/") for address in self.played)
 
-    def _work(self, host: Host, role: str, kept: Kept) -> RoleWork | None:
+    def _work(self, host: Host, role: str, kept: Kept, had: Manifest | None) -> RoleWork | None:
+        """What is to be done of the role, if anything; ``had``: what it left before the host lost it."""
         address = f"{self.address(host.name)}/role/{role}"
         arguments = hostvars.of_role(self.facility, host, role)
         wanted, receipt = self._digest(host, role, arguments, kept), kept.receipts.get(address)
@@ -229,7 +236,7 @@ class SiteHosts:
             whole=bool(tasks and tasks & image_tasks_of(role)),
             drift=drift,
             renewed=bool(renewed),
-            before=before,
+            before=joined(before, had) if receipt is None or receipt.is_intent else before,
         )
 
     def given(self, host: Host, role: str) -> str:

@@ -67,6 +67,17 @@ def goings(site: str, host: Host, sight: Sight, begun: Mapping[str, Receipt]) ->
     return found
 
 
+def come_back(
+    store: Store, left: Iterable[str], roles: Mapping[HostName, Collection[str]]
+) -> dict[tuple[HostName, str], Manifest]:
+    """By host and role, what roles had left on hosts that lost them and have them again; ``left``: its addresses."""
+    words = {place: place.split("/") for place in left}
+    places = [place for place, (_, _, name, role) in words.items() if role in roles.get(name, ())]
+    known = receipts_at(store, places) if places else {}
+    manifests = {place: manifest_of(receipt) for place, receipt in known.items()}
+    return {(words[place][2], words[place][3]): each for place, each in manifests.items() if each is not None}
+
+
 def unended(site: Site, store: Store, names: Collection[HostName]) -> list[HostName]:
     """Those of these hosts on which somebody had begun a role that they do not have, and that never was there well."""
     versions = {**versions_under(store, f"{site.name}/host/"), **versions_under(store, f"{site.name}/left/")}
@@ -202,7 +213,8 @@ def forget(site: Site, store: Store, lease: Lease, sight: Sight) -> None:
             continue
         role = rest[-1]
         if role in roles.get(name, ()):
-            strange += [place] if kind == "left" else []
+            begun = f"{site.name}/host/{name}/role/{role}" in known  # by a play that knew of it
+            strange += [place] if kind == "left" and begun else []
         elif name not in roles or manifest_of(receipt) is None or _is_clean(sight, name, role):
             strange.append(place)
         elif kind == "host":

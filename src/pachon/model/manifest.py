@@ -157,6 +157,18 @@ def unmentioned(manifest: Manifest, before: Manifest | None) -> tuple[Subject, .
     return tuple(each for place, each in over.items() if place not in names)
 
 
+def joined(later: Manifest | None, earlier: Manifest | None) -> Manifest | None:
+    """What either of them has left, where nobody knows how much of it is there still."""
+    if later is None or earlier is None:
+        return later or earlier
+    names = {_place(each.kind, each.name) for each in (*later.subjects, *later.left)}
+    more, left = (
+        [each for each in all_ if _place(each.kind, each.name) not in names]
+        for all_ in (earlier.subjects, earlier.left)
+    )
+    return later.model_copy(update={"subjects": (*later.subjects, *more), "left": (*later.left, *left)})
+
+
 def is_left(subject: Subject, found: Mapping[str, Any]) -> bool:
     """Whether a host that answered this still has it as a role that is no more wanted it."""
     if subject.kind == "unit":
