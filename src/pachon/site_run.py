@@ -15,13 +15,14 @@ from pachon.errors import PachonError, TemporaryError
 from pachon.layers import beforehand
 from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
-from pachon.layers.policies import SitePolicies, node_address
+from pachon.layers.leaving import still_there
+from pachon.layers.policies import WORKER, SitePolicies, node_address
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, through_switches
 from pachon.progress import Event, silent
 from pachon.site_look import Look
-from pachon.store.journal import addresses_of
+from pachon.store.journal import addresses_of, standing
 from pachon.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -198,15 +199,30 @@ class SiteRun:
 
     async def _forget(self, workers: Sequence[HostName]) -> Sequence[HostName]:
         """Have Slurm forget workers that are gone; one that would not go is still what it was."""
+        if self.hosts is None or not workers:
+            return ()
         failed = {failure.address for failure in self.failures}
-        gone = [name for name in workers if f"{self.site.name}/host/{name}" not in failed]
-        if self.hosts is None or not gone:
+        there = await asyncio.to_thread(self._still_workers, self.hosts, workers)
+        for name in sorted(there):
+            why = f"not forgotten: {name} may be a worker still"
+            cure = "see what else failed, and the host, then run the same command again"
+            self.failures.append(Failed(address=node_address(self.site.name, name), error=why, cure=cure))
+        gone = [name for name in workers if name not in there and f"{self.site.name}/host/{name}" not in failed]
+        if not gone:
             return ()
         troubles = await self._policies(self.hosts).forget(gone)
         self.failures += [Failed(address=t.address, error=t.error, cure=t.cure) for t in troubles]
         kept = {each.address for each in troubles}
         self.forgotten |= {name for name in gone if node_address(self.site.name, name) not in kept}
         return sorted(self.forgotten)
+
+    def _still_workers(self, hosts: SiteHosts, names: Sequence[HostName]) -> set[HostName]:
+        """Those that stand by the journal and are to go, or stay and were not seen to be rid of their role."""
+        active = {host.name for host in self.site.active_hosts}
+        standing_now = {entry.address for entry in standing(hosts.store, self.site.name)}
+        stay = active.intersection(names)
+        lost = still_there(self.site, hosts.store, hosts.sight, WORKER, stay)
+        return lost | {name for name in names if name not in active and f"{self.site.name}/host/{name}" in standing_now}
 
     async def _give_back(self, workers: Sequence[HostName]) -> Sequence[HostName]:
         """Have jobs begin again on workers that stay; one that is not as its roles say waits for the next run."""

@@ -4,21 +4,30 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pachon import definition
+from pachon.configuring import Tap
 from pachon.drivers import slurm
 from pachon.drivers.slurm import Slurm
 from pachon.errors import TemporaryError
+from pachon.layers.following import Trouble, document_of
+from pachon.layers.hardware import SiteHardware
+from pachon.layers.hosts import SiteHosts
 from pachon.layers.policies import SitePolicies, leaving_workers, node_address, returning_workers
+from pachon.layers.sight import Sight
+from pachon.model.manifest import Manifest
 from pachon.plan.bounds import outside
 from pachon.plan.document import Action
 from pachon.plan.making import Basis, Findings, plan_of
 from pachon.progress import silent
+from pachon.site_run import Failed, SiteRun
 from pachon.store.database import Store, open_store
-from pachon.store.lease import hold
+from pachon.store.journal import Journal
+from pachon.store.lease import Lease, hold
 from pachon.store.receipts import drop_receipts, put_receipt
 from tests.worlds import facility
 
@@ -187,3 +196,44 @@ def test_slurm_forgets_a_worker_after_its_host_is_gone_and_that_needs_no_approva
     assert (made.waves[1].actions[0].needs, made.waves[1].actions[0].risk) == ((address,), "low")
     assert list(made.destroys) == [address]
     assert outside(made, made) == []
+
+
+def test_slurm_keeps_a_worker_that_still_stands_though_it_was_to_go(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole compute stack failed, so nothing tells of single hosts."""
+    told: list[str] = []
+
+    async def forget(policies: SitePolicies, names: Sequence[str]) -> list[Trouble]:
+        told.extend(names)
+        return []
+
+    monkeypatch.setattr(SitePolicies, "forget", forget)
+    idle = tuple(each.model_copy(update={"groups": ()}) if each.name == "base-batch01" else each for each in SITE.hosts)
+    site = SITE.model_copy(update={"hosts": idle})
+    put_receipt(store, STAYS, run_id="r1", inputs_digest="d1", document=document_of(Manifest(recorded=True)))
+    with hold(store, "base", facility="f", command="test") as lease:
+        stands(store, lease, "base/host/base-batch09")
+        hosts = cast(SiteHosts, SimpleNamespace(store=store, state=tmp_path, endpoints={}, sight=Sight()))
+        run = SiteRun(site, cast(SiteHardware, None), hosts, lease, "code", Tap(silent))
+        run.failures.append(Failed(address="base/stack/compute", error="the engine failed", cure=""))
+        names = ["base-batch01", "base-batch08", "base-batch09"]
+        assert asyncio.run(run._forget(names)) == ["base-batch08"] == told
+        assert [each.address for each in run.failures[1:]] == ["base/node/base-batch01", "base/node/base-batch09"]
+        seen = Sight(over=frozenset({("base-batch01", "slurm_compute")}))
+        hosts.sight = seen
+        assert asyncio.run(run._forget(["base-batch01"])) == ["base-batch01", "base-batch08"], (
+            "it was seen to have none"
+        )
+
+
+def stands(store: Store, lease: Lease, address: str) -> None:
+    """The journal has it that this was made."""
+
+    async def make() -> None:
+        step = await journal.intend(address, "create", kind="host", generation="g", inputs={})
+        await journal.finish(step, "done")
+
+    journal = Journal(store, site=lease.site, run_id=lease.run_id, fencing_token=lease.fencing_token)
+    asyncio.run(make())
+    journal.close()

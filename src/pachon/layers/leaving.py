@@ -91,6 +91,16 @@ def unended(site: Site, store: Store, names: Collection[HostName]) -> list[HostN
     return [name for name, roles in begun.items() if any(_is_bare(manifest_of(each)) for each in roles.values())]
 
 
+def still_there(site: Site, store: Store, sight: Sight, role: str, names: Collection[HostName]) -> set[HostName]:
+    """Those of these hosts, which are to have the role no more, that were not seen to be rid of what it left."""
+    kept = {
+        f"{site.name}/{part}": name for name in names for part in (f"host/{name}/role/{role}", f"left/{name}/{role}")
+    }
+    known = receipts_at(store, list(kept))
+    there = {kept[place] for place, receipt in known.items() if manifest_of(receipt) is not None}
+    return {name for name in there if not _is_clean(sight, name, role)}
+
+
 def is_unended(work: RoleWork) -> bool:
     """Whether it removes a role that never was there well: so nothing is lost that a plan would have to name."""
     return work.verb == "delete" and _is_bare(work.before)
