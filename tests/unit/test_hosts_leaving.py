@@ -1,13 +1,14 @@
 """What roles leave on hosts that no longer have them, or no longer mention: it goes, whatever is killed on the way."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from pachon.errors import RefusedError
-from pachon.layers import hosts, leaving
+from pachon.layers import hosts, leaving, role_trees
 from pachon.layers.bounds import Bound
 from pachon.layers.hosts import SiteHosts
 from pachon.layers.role_effects import Leavings, leavings, units_told
@@ -367,3 +368,18 @@ def test_what_an_older_text_left_goes_where_a_role_comes_back_to_a_host_that_was
     assert (probe.swept[STORAGE], seen(layer)) == ([VOLUMES], [])
     layer.forget_strangers()
     assert receipts_under(layer.store, f"{ONE.name}/left/") == {}
+
+
+def test_a_role_file_that_moves_while_a_plan_is_carried_out_leaves_hosts_alone_with_the_reason(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moves(folder: Path, plugins: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory", str(folder / "tasks" / "host.yml"))
+
+    probe.changed[ADMIN, SUDOERS, "mode"] = "0666"
+    (work,) = seen(layer)
+    layer.bound = Bound({work.address: work.given})
+    monkeypatch.setattr(role_trees, "_tree", moves)
+    (said,) = play(layer)
+    assert said.startswith("whether its roles are as they were planned is not known: texts of roles cannot be read: ")
+    assert (plays.books, layer.refused) == ([], {f"{ONE.name}/host/{ADMIN}"})

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pachon.errors import PachonError
 from pachon.layers.following import RoleWork, Trouble
 from pachon.layers.role_trees import role_trees, trees_now
 from pachon.model.facility import HostName
@@ -31,8 +32,13 @@ def removals_of(work: RoleWork) -> list[str]:
 
 
 def outside(todo: Pending, bound: Bound, address_of: Callable[[HostName], str]) -> dict[HostName, Trouble]:
-    """Hosts that need more than is bound, and what."""
-    now, known = trees_now(), role_trees()
+    """Hosts that need more than is bound, and what; all, where nobody can say what they would be played with."""
+    known = role_trees()
+    try:
+        now = trees_now() if todo else known
+    except PachonError as error:
+        said = f"whether its roles are as they were planned is not known: {error.message}"
+        return {name: Trouble(address=address_of(name), error=said, cure=error.cure) for name in todo}
     found = {}
     for name, works in todo.items():
         strange = [work.role for work in works if work.address not in bound.given]

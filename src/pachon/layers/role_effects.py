@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pachon.errors import TemporaryError
 from pachon.layers.role_trees import PLAYBOOKS
 from pachon.model.effects import BUILTIN, INEXPRESSIBLE, MODULES, NOTHING, effects_of
 from pachon.model.manifest import Subject, subjects_of
@@ -77,7 +78,7 @@ def _read(role: str, arguments: Mapping[str, Any], books: Collection[str], playb
     variables = {**(_yaml(folder / "defaults" / "main.yml") or {}), **arguments, **CONNECTION}
     made = Leavings(said=frozenset(said))
     for task in (task for book in books for task in _yaml(folder / "tasks" / f"{book}.yml") or []):
-        _take(made, task, variables, folder, owner=task["name"])
+        _take(made, task, variables, folder, owner=str(task.get("name", "")))
     for handler in _yaml(folder / "handlers" / "main.yml") or []:
         if _bare(handler) not in (*MODULES, *NOTHING) and handler["name"] not in said:
             made.unknown.append(handler["name"])
@@ -126,12 +127,12 @@ def image_tasks_of(role: str, playbooks: Path = PLAYBOOKS) -> frozenset[str]:
 def _take(made: Leavings, task: Mapping[str, Any], variables: Mapping[str, Any], folder: Path, *, owner: str) -> None:
     from jinja2 import TemplateError
 
-    if NEVER in _listed(task.get("tags")) or task["name"] in made.said:
-        return
-    module = _module(task)
-    if module.removeprefix(BUILTIN) in NOTHING:
+    if NEVER in _listed(task.get("tags")) or task.get("name") in made.said:
         return
     try:
+        module = _module(task)
+        if module.removeprefix(BUILTIN) in NOTHING:
+            return
         for arguments in _calls(task, module, variables):
             effects = effects_of(
                 module,
@@ -145,7 +146,7 @@ def _take(made: Leavings, task: Mapping[str, Any], variables: Mapping[str, Any],
                 return
             anew = bool(task.get("anew"))
             made.subjects += subjects_of(({**effect, "anew": anew} for effect in effects), owner=owner)
-    except (TemplateError, TypeError):
+    except (AttributeError, TemplateError, TypeError, ValueError):  # it is written in a way that only Ansible reads
         made.unknown.append(owner)
 
 
@@ -218,4 +219,10 @@ def modules_of(role: str, playbooks: Path = PLAYBOOKS) -> set[str]:
 def _yaml(path: Path) -> Any:
     import yaml
 
-    return yaml.safe_load(path.read_text()) if path.is_file() else None
+    try:
+        return yaml.safe_load(path.read_text()) if path.is_file() else None
+    except (OSError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise TemporaryError(
+            f"{path} cannot be read: {said}", cure="mend it, then run the same command again"
+        ) from error

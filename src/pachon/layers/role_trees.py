@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
+from pachon.errors import TemporaryError
 from pachon.model.stamp import digest
 from pachon.places import CHECKOUT
 
@@ -15,16 +16,25 @@ PLUGINS = ("action", "lookup")
 
 @lru_cache(maxsize=4)
 def role_trees(playbooks: Path = PLAYBOOKS) -> Mapping[str, str]:
-    """Digest by role, for all roles that have a folder. Read once in the life of a process."""
+    """Digest by role, for all roles that have a folder. Read once in the life of a process (errors as below)."""
     return trees_now(playbooks)
 
 
 def trees_now(playbooks: Path = PLAYBOOKS) -> Mapping[str, str]:
-    """The same, read again."""
+    """The same, read again.
+
+    Raises:
+        TemporaryError: files move while they are read: by a checkout, by an editor.
+    """
     plugins = {path.stem: path for kind in PLUGINS for path in (playbooks / "plugins" / kind).glob("*.py")}
-    return {
-        folder.name: _tree(folder, plugins) for folder in sorted((playbooks / "roles").iterdir()) if folder.is_dir()
-    }
+    try:
+        return {
+            folder.name: _tree(folder, plugins) for folder in sorted((playbooks / "roles").iterdir()) if folder.is_dir()
+        }
+    except OSError as error:
+        raise TemporaryError(
+            f"texts of roles cannot be read: {error}", cure="run the same command again once nobody changes them"
+        ) from error
 
 
 def role_texts() -> str:

@@ -191,8 +191,8 @@ class SiteServer:
         """Go by the texts of roles as they are now: what is expected of hosts depends on them."""
         try:
             roles = await asyncio.to_thread(read_anew)
-        except OSError as error:  # files that move while they are read: by a checkout, by an editor
-            self._record.tell("trouble", f"texts of roles cannot be read: {error}")
+        except PachonError as error:  # files that move while they are read: by a checkout, by an editor
+            self._record.tell("trouble", error.message)
             return
         if roles != self._roles:
             self._roles, self._memory = roles, Memory()
