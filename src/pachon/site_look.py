@@ -132,7 +132,7 @@ async def previews(hardware: SiteHardware, found: Look) -> Mapping[StackName, li
 
     async def one(name: StackName) -> list[PlannedAction]:
         if not found.made and not hardware.has_record(name):
-            return hardware.all_as(name, "create", "in the definition, and nothing of it was ever made here")
+            return hardware.all_as(name, "create", "in the definition, and nothing of it stands by our doing")
         return await hardware.preview(name, refresh=found.looked, keep_unseen=True)
 
     told = await asyncio.gather(*(one(name) for name in found.todo))

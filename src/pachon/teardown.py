@@ -1,4 +1,4 @@
-"""Takes down what ``pachon up`` made of a lab: boot services, hardware, state; only caches stay.
+"""Takes down what ``pachon up`` made of a lab: boot services, hardware, state; only caches stay. Or the hardware alone.
 
 It needs a name, not a definition: what a definition says of a lab that stands may be wrong by now, or unreadable.
 """
@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pachon import places
-from pachon.errors import UsageError
+from pachon.errors import LeaseHeldError, PachonError, UsageError
 from pachon.ground import of as ground_of
 from pachon.model.facility import Facility, Hardware
 from pachon.progress import Event, Progress
-from pachon.store.database import open_store
+from pachon.store.database import open_if_there, open_store
+from pachon.store.forgetting import forget_hardware, sites_written
 from pachon.store.lease import hold
 
 
@@ -88,6 +89,50 @@ async def _stop(name: str, sites: Iterable[str], state: Path, progress: Progress
         await launch.stop(state, site)
     progress(Event("boot", "", "done", "boot services are stopped"))
     await remove_hardware(name, state, progress)
+
+
+def take_hardware_away(name: str, *, state: Path, command: str, progress: Progress) -> None:
+    """Take the emulated hardware of that name away alone, and put on record that what was made on it went with it.
+
+    First the record: who is killed in between leaves a lab of which the next run adopts what it finds.
+
+    Raises:
+        LeaseHeldError: somebody is writing.
+        PachonError: of the record, once the hardware is gone.
+    """
+    from infra.lab import record
+
+    there = (state / "lab").exists() or (os.geteuid() == 0 and record.read(name) is not None)
+    trouble: PachonError | None = None
+    with ExitStack() as stack:
+        if there:
+            try:
+                _forget(name, stack, state=state, command=command, progress=progress)
+            except LeaseHeldError:
+                raise
+            except PachonError as error:
+                trouble = error
+        asyncio.run(remove_hardware(name, state, progress))
+    if trouble is not None:
+        raise trouble
+
+
+def _forget(name: str, stack: ExitStack, *, state: Path, command: str, progress: Progress) -> None:
+    """Put on record that nothing stands; the sites are held as long as the stack."""
+    store = open_if_there(places.store(state))
+    if store is None:
+        return
+    stack.callback(store.close)
+    held = [
+        stack.enter_context(hold(store, site, facility=name, command=command))
+        for site in sorted(sites_of(state) & sites_written(store))
+    ]
+    shutil.rmtree(state / "pulumi", ignore_errors=True)
+    number = sum(forget_hardware(store, lease) for lease in held)
+    if number:
+        progress(
+            Event("records", "", "done", f"{number} resources went with the hardware: the next 'up' makes them anew")
+        )
 
 
 async def remove_hardware(name: str, state: Path, progress: Progress) -> None:

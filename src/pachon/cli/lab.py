@@ -53,15 +53,16 @@ def up(ctx: typer.Context) -> Answer:
 def down(ctx: typer.Context) -> Answer:
     """Take the emulated hardware away: no process, mount, namespace, loop device or file of it stays but the caches.
 
-    Hosts and boot services that 'pachon up' made are left to 'pachon down'. A lab that stands is taken away by its
-    name where its definition has a mistake or is gone.
+    What 'pachon up' made on it goes with it and is on record as gone: the next 'pachon up' makes it anew. Keys, secrets
+    and the record of runs stay until 'pachon down'. A lab that stands is taken away by its name where its definition
+    has a mistake or is gone.
     """
-    from pachon.teardown import remove_hardware
+    from pachon.teardown import take_hardware_away
 
     call = Call.of(ctx)
     name, complaint = standing_name(call)
     with call.progress() as progress:
-        asyncio.run(remove_hardware(name, places.state(name), progress))
+        take_hardware_away(name, state=places.state(name), command="pachon lab down", progress=progress)
     return Answer(
         value={"facility": name, "up": False},
         text=[f"the lab of {name!r} is gone"],
