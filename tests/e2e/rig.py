@@ -106,11 +106,17 @@ class Rig:
 
     def events(self) -> list[Told]:
         """All that runs have told so far."""
+        return self._events_from(0)[0]
+
+    def _events_from(self, place: int) -> tuple[list[Told], int]:
+        """What runs told from that place of the record on, and where it ends; a line that is being written is not."""
         try:
-            text = (self.state / "events.jsonl").read_text()
+            with (self.state / "events.jsonl").open("rb") as file:
+                file.seek(place)
+                lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
         except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            lines = []
+        return [json.loads(line) for line in lines], place + sum(map(len, lines))
 
     def start_until(self, point: Callable[[Told], bool], argv: Sequence[str]) -> subprocess.Popen[str]:
         """The command, which has just told an event of this kind and goes on.
@@ -118,17 +124,17 @@ class Rig:
         Raises:
             AssertionError: it ended without.
         """
-        known = len(self.events())
+        _, place = self._events_from(0)
         process = self.start(argv)
-        while not any(point(event) for event in self.events()[known:]):
-            if process.poll() is not None:
+        while True:
+            ended = process.poll() is not None  # before the look: what it told last is seen
+            events, place = self._events_from(place)
+            if any(point(event) for event in events):
+                return process
+            if ended:
                 out, err = process.communicate()
-                assert any(point(event) for event in self.events()[known:]), (
-                    f"it ended and never came there: {Done(process.returncode, out, err)}"
-                )
-                break
+                raise AssertionError(f"it ended and never came there: {Done(process.returncode, out, err)}")
             time.sleep(0.01)
-        return process
 
     def kill_at(self, point: Callable[[Told], bool], *words: str, argv: Sequence[str] = ()) -> str:
         """Name of the run that was killed, with its whole process group, when it told of this point."""

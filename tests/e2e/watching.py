@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import select
 import socket
 import struct
@@ -29,7 +30,8 @@ class Watch:
         self.texts: set[bytes] = set()
         self.tokens: set[str] = set()
         self._state = state
-        self._seen: dict[int, float] = {}
+        self._seen: dict[str, float] = {}
+        self._young: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
 
@@ -46,13 +48,16 @@ class Watch:
             self._look(time.monotonic())
 
     def _look(self, now: float) -> None:
-        living = {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
-        self._seen = {pid: since for pid, since in self._seen.items() if pid in living}
-        for pid in living:
-            if now - self._seen.setdefault(pid, now) <= YOUNG_SECONDS:
-                for name in ("cmdline", "environ"):
-                    with contextlib.suppress(OSError):
-                        self.texts.add(Path(f"/proc/{pid}/{name}").read_bytes())
+        living = {name for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208  twenty times a second
+        for pid in self._seen.keys() - living:
+            del self._seen[pid]
+        new = living - self._seen.keys()
+        self._seen.update(dict.fromkeys(new, now))
+        self._young = {pid for pid in (self._young & living) | new if now - self._seen[pid] <= YOUNG_SECONDS}
+        for pid in self._young:
+            for name in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):
+                    self.texts.add(Path(f"/proc/{pid}/{name}").read_bytes())
         for path in self._state.glob("boot/*/tokens/*"):
             with contextlib.suppress(OSError):
                 if token := path.read_text().strip():
