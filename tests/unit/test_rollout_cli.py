@@ -114,7 +114,7 @@ def test_a_bad_release_ends_with_6_is_held_and_may_be_lifted(
 
 def test_what_was_not_proven_at_the_site_before_is_refused(facility: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = asked(capsys, "plan", SERVICE, NEW.version, "--site", "base", status=5)
-    assert "was not proven at archive, which comes before" in told["error"]
+    assert "was not proven at archive/offline-production, which comes before" in told["error"]
 
 
 def test_nothing_is_rolled_out_where_nothing_can_carry_it_out(

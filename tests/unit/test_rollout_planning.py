@@ -173,7 +173,7 @@ IN_A_CIRCLE = (
         ),
         ({}, {"waves": IN_A_CIRCLE}, {}, "waves wait for each other in a circle: archive -> base -> archive"),
         ({"holds": (HELD,)}, {}, {}, "held since 2026-11-28 09:00 UTC by quilla: it leaks"),
-        ({}, {}, {"sites": ("base",)}, "was not proven at archive, which comes before"),
+        ({}, {}, {"sites": ("base",)}, "was not proven at archive/us-dac, which comes before"),
         ({"releases": {OLD.version: OLD, NEW.version: TAGGED}}, {}, {}, "named by a tag"),
         ({"recorded": {NEW.version: "sha256:other"}}, {}, {}, "is not what was rolled out under that version before"),
         ({}, {"strategy": BlueGreen(), "places": (place(room=1), place("base"))}, {}, "cannot be drained"),
@@ -196,11 +196,14 @@ def test_what_must_not_begin_is_refused_with_its_reason_and_a_cure(
 
 
 def test_what_was_proven_by_the_very_digest_may_go_on_to_the_next_site() -> None:
-    proven = frozenset({(NEW.digest, "archive")})
+    proven = frozenset({(NEW.digest, "archive", "us-dac")})
     made = plan(facts(proven=proven), rules(), service(), NEW.version, sites=("base",))
     assert [wave.name for wave in made.waves] == ["base"]
     other = release(NEW.version, arguments={"search": {"version": NEW.version, "workers": 9}})
-    with pytest.raises(RefusedError, match="was not proven at archive"):
+    elsewhere = frozenset({(NEW.digest, "archive", "prompt")})
+    with pytest.raises(RefusedError, match="was not proven at archive/us-dac"):
+        plan(facts(proven=elsewhere), rules(), service(), NEW.version, sites=("base",))
+    with pytest.raises(RefusedError, match="was not proven at archive/us-dac"):
         plan(
             facts(proven=proven, releases={OLD.version: OLD, NEW.version: other}),
             rules(),
@@ -213,7 +216,7 @@ def test_what_was_proven_by_the_very_digest_may_go_on_to_the_next_site() -> None
 def test_a_place_that_has_the_release_already_is_left_alone_and_all_of_them_are_no_rollout() -> None:
     there = facts()
     at_archive = {**there.running, "archive/service/search/us-dac": frozenset({NEW.version})}
-    half = replace(there, running=at_archive, proven=frozenset({(NEW.digest, "archive")}))
+    half = replace(there, running=at_archive, proven=frozenset({(NEW.digest, "archive", "us-dac")}))
     assert [each.site for each in plan(half, rules(), service(), NEW.version).places] == ["base"]
     with pytest.raises(UsageError, match=r"is at 1.1.0 already"):
         plan(replace(there, running=dict.fromkeys(at_archive, frozenset({NEW.version}))), rules(), service(), "1.1.0")

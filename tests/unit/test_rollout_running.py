@@ -31,7 +31,7 @@ def test_a_good_release_comes_everywhere_and_its_record_says_who_why_and_on_what
     assert (row.outcome, row.by, row.why, row.from_version) == ("done", "itahue", "faster searches", OLD.version)
     assert ends(it.world, PLACES) == {NEW.version}
     known = releases.on_record(it.store, "search")
-    assert known.proven == {(NEW.digest, "archive"), (NEW.digest, "base")}
+    assert known.proven == {(NEW.digest, site, "us-dac") for site in ("archive", "base")}
     assert {(each.site, each.version) for each in known.in_force} == {("archive", "1.1.0"), ("base", "1.1.0")}
     assert known.releases == {OLD.version: OLD, NEW.version: NEW}
     taken = steps_of(it.store, row.id)
@@ -310,13 +310,15 @@ def test_aborted_it_goes_back_from_where_it_is_and_nothing_is_held(folder: Path)
 
     def abort(world: FiledWorld) -> None:
         if world.read()["places"][PLACES[1].address]["shares"][NEW.version] and it.row.wanted == "forward":
+            assert releases.on_record(it.store, "search").proven == {(NEW.digest, "archive", "us-dac")}
             ask(it.store, it.row.id, "back", by="sol", why="users complain", at=world.now())
 
     it.world.each_second = abort
     row = it.start()
     assert (row.outcome, row.wanted_by, row.wanted_why) == ("rolled back", "sol", "users complain")
     assert ends(it.world, PLACES) == {OLD.version}
-    assert releases.on_record(it.store, "search").holds == ()
+    known = releases.on_record(it.store, "search")
+    assert (known.holds, known.proven) == ((), frozenset())  # what has gone back is proven nowhere
     with pytest.raises(RefusedError, match="has ended"):
         ask(it.store, row.id, "forward", by="x", why="x", at=NOW)
 

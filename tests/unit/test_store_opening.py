@@ -9,6 +9,7 @@ from pachon.errors import PermanentError, UsageError
 from pachon.store import engines
 from pachon.store.database import Store, known_migrations, migrate_in, open_if_there, open_store, version_in
 from pachon.store.lease import acquire, holder_of
+from pachon.store.releases import on_record
 from pachon.store.tables import HEAD, METADATA
 from tests import postgres
 
@@ -26,8 +27,8 @@ def schema(store: Store) -> dict[str, Any]:
         }
 
 
-def migrated(where: str) -> Store:
-    """A store that went through every migration, one after another."""
+def migrated(where: str, last: str = HEAD) -> Store:
+    """A store that went through every migration up to the last one, one after another."""
     if "://" in where:
         engine, name = engines.postgresql(where)
         store = Store(engine, schema=name)
@@ -36,7 +37,7 @@ def migrated(where: str) -> Store:
     else:
         Path(where).parent.mkdir(parents=True, exist_ok=True)
         store = Store(engines.sqlite(Path(where)))
-    for migration in sorted(known_migrations()):
+    for migration in sorted(each for each in known_migrations() if each <= last):
         with store.transaction() as connection:
             migrate_in(connection, to=migration)
     return store
@@ -69,6 +70,19 @@ def test_a_store_of_an_earlier_migration_is_brought_up_to_date_with_what_it_hold
     held = holder_of(again, "base")
     assert held is not None
     assert held.run_id == lease.run_id
+
+
+def test_proofs_of_releases_are_kept_for_the_places_where_they_are_in_force(where: str) -> None:
+    earlier = migrated(where, "0006")
+    at = "'2026-11-28 09:00:00+00:00'"
+    with earlier.transaction() as connection:
+        for site in ("archive", "base"):
+            values = f"'search', 'sha256:1', '{site}', 'r', {at}"
+            connection.exec_driver_sql(f"INSERT INTO release_proofs VALUES ({values})")
+        values = f"'search', 'archive', 'us-dac', '1.1.0', 'sha256:1', 'r', {at}"
+        connection.exec_driver_sql(f"INSERT INTO releases_in_force VALUES ({values})")
+    earlier.close()
+    assert on_record(open_store(where), "search").proven == {("sha256:1", "archive", "us-dac")}
 
 
 @pytest.mark.parametrize("version", ["9999", "0003-of-somebody-else"])

@@ -35,6 +35,12 @@ class SiteLeases:
         self._held = self._stack.enter_context(context)
         return self._held
 
+    @property
+    def held(self) -> Lease:
+        """The one that is held."""
+        assert self._held is not None
+        return self._held
+
     def give_back(self) -> None:
         """Hold none."""
         self._held = None

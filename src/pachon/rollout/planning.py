@@ -30,8 +30,8 @@ class Facts:
     """What is known of the service's versions."""
     recorded: Mapping[str, str]
     """Digest of each version as it was first rolled out."""
-    proven: frozenset[tuple[str, str]]
-    """Digests of releases, each with a site at which it was proven."""
+    proven: frozenset[tuple[str, str, str]]
+    """Digests of releases, each with a site and an enclave at which it was proven."""
     holds: tuple[Hold, ...]
 
 
@@ -225,10 +225,12 @@ def _promotion(
             needed[name] = None
             waiting += by_name[name].after
     for name in needed:
-        for site in dict.fromkeys(place.site for place in places_of.get(name, ()) if place.address not in inside):
-            if (new.digest, site) not in facts.proven:
-                why = f"{new.service} {new.version} ({new.digest[:19]}…) was not proven at {site}, which comes before"
-                yield Refusal(why, f"roll it out there first: --site {site}")
+        for place in places_of.get(name, ()):
+            proven = (new.digest, place.site, place.enclave) in facts.proven
+            if place.address not in inside and not proven:
+                where = f"{place.site}/{place.enclave}"
+                why = f"{new.service} {new.version} ({new.digest[:19]}…) was not proven at {where}, which comes before"
+                yield Refusal(why, f"roll it out there first: --site {place.site}")
 
 
 def _policy(rules: Rules, service: Service) -> Iterator[Refusal]:

@@ -197,7 +197,7 @@ class Running:
                 await self._rest(LISTENS_SECONDS if self._way == "back" else TRIES_AGAIN_SECONDS)
                 continue
             try:
-                await self._heeding(self._call(step, place, self.leases.have(place.site)))
+                await self._heeding(self._call(step, place, self.leases.held))
                 break
             except TemporaryError as error:
                 self._wait_for(f"{place.address}{self._whither}: {error.message}")

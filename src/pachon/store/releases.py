@@ -32,8 +32,8 @@ class OnRecord:
 
     releases: Mapping[str, Release]
     """By version, as they were first rolled out."""
-    proven: frozenset[tuple[str, str]]
-    """Digests, each with a site at which it was proven."""
+    proven: frozenset[tuple[str, str, str]]
+    """Digests, each with a site and an enclave at which it was proven and from which it did not go back since."""
     holds: tuple[Hold, ...]
     """Those that nobody has lifted."""
     in_force: tuple[InForce, ...]
@@ -50,7 +50,7 @@ def on_record(store: Store, service: str) -> OnRecord:
         force = connection.execute(select(releases_in_force).where(releases_in_force.c.service == service)).all()
     return OnRecord(
         releases={row.version: Release.model_validate(row.document) for row in known},
-        proven=frozenset((row.digest, row.site) for row in proofs),
+        proven=frozenset((row.digest, row.site, row.enclave) for row in proofs),
         holds=tuple(Hold(service, row.version, row.why, row.by, row.rollout, aware(row.at)) for row in held),
         in_force=tuple(
             InForce(row.site, row.enclave, row.version, row.digest, row.rollout, aware(row.since))
@@ -97,11 +97,16 @@ def know_in(connection: Connection, document: Mapping[str, Any], *, at: datetime
 
 
 def prove_in(connection: Connection, proof: Proof, *, rollout: str, at: datetime) -> None:
-    """Have on record that a release was proven at a site."""
-    values = {"service": proof.service, "digest": proof.digest, "site": proof.site}
+    """Have on record that a release was proven at a place, by this rollout."""
+    values = {"service": proof.service, "digest": proof.digest, "site": proof.site, "enclave": proof.enclave}
     own = [release_proofs.c[name] == value for name, value in values.items()]
-    if connection.execute(select(release_proofs.c.at).where(*own)).first() is None:
-        connection.execute(insert(release_proofs).values(**values, rollout=rollout, at=at))
+    connection.execute(delete(release_proofs).where(*own))
+    connection.execute(insert(release_proofs).values(**values, rollout=rollout, at=at))
+
+
+def unprove_in(connection: Connection, *, rollout: str) -> None:
+    """Have nothing count as proven by a rollout: it goes back."""
+    connection.execute(delete(release_proofs).where(release_proofs.c.rollout == rollout))
 
 
 def put_in_force_in(connection: Connection, proof: Proof, *, rollout: str, at: datetime) -> None:

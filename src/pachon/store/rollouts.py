@@ -76,11 +76,12 @@ class RolloutRecord:
             self._end(connection, (way, number), outcome, evidence=evidence, at=at)
 
     def prove(self, number: int, proof: releases.Proof, evidence: Mapping[str, Any], *, at: datetime) -> None:
-        """Put on disk that the new release is proven at a place, and in force there from now on."""
+        """Put on disk that the new release is in force at a place, and proven unless it is to go back already."""
         with self._store.transaction() as connection:
             self._require(connection)
             self._end(connection, ("forward", number), "done", evidence=evidence, at=at)
-            releases.prove_in(connection, proof, rollout=self._name, at=at)
+            if _row_in(connection, self._name).wanted != "back":
+                releases.prove_in(connection, proof, rollout=self._name, at=at)
             releases.put_in_force_in(connection, proof, rollout=self._name, at=at)
 
     def settle(self, number: int, proof: releases.Proof, *, at: datetime) -> None:
@@ -223,6 +224,8 @@ def _one(name: str, way: Way, number: int) -> Any:
 
 
 def _want(connection: Connection, name: str, wanted: Wanted, *, by: str, why: str, at: datetime) -> None:
+    if wanted == "back":
+        releases.unprove_in(connection, rollout=name)
     values = {"wanted": wanted, "wanted_by": by, "wanted_why": why, "wanted_at": at}
     connection.execute(update(rollouts).where(rollouts.c.id == name).values(**values))
 

@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Column, DateTime, Index, Integer, MetaData, String,
 
 METADATA = MetaData()
 
-HEAD = "0006"
+HEAD = "0007"
 """The migration that leads to these tables; a test compares the two."""
 
 runs = Table(
@@ -234,6 +234,7 @@ release_proofs = Table(
     Column("service", String(80), primary_key=True),
     Column("digest", String(80), primary_key=True),
     Column("site", String(80), primary_key=True),
+    Column("enclave", String(80), primary_key=True),
     Column("rollout", String(40), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
 )
