@@ -164,8 +164,8 @@ class Cluster:
                 method,
                 url,
                 headers=headers,
-                # As text where it is applied: the client would take what is YAML by name for something else.
-                body=(json.dumps(body) if content != "application/json" else body) if body is not None else None,
+                # As text where it is YAML by name, which is what applying takes.
+                body=json.dumps(body) if body is not None and content.endswith("yaml") else body,
                 _request_timeout=self._patience.total_seconds(),
             )
             said = answer.read()
