@@ -176,6 +176,9 @@ class ProcessWorld:
         status, _ = await ask(port, "/smoke")
         return Finding(status == 200, f"it answers {status}")
 
+    async def close(self) -> None:
+        """Nothing is held."""
+
     async def query(self, place: Place, query: str) -> float | None:
         """What Prometheus would know: the new version's share of errors, or its memory."""
         if query == "memory":

@@ -118,6 +118,9 @@ class FiledWorld:
         self._ask("smoke", place)
         return Finding(not (self.bad == "smoke" and release.version == NEW.version), "a user finds nothing")
 
+    async def close(self) -> None:
+        """Nothing is held."""
+
     async def query(self, place: Place, query: str) -> float | None:
         """The share of errors: none, or many as soon as the new release gets requests."""
         self._ask("query", place)

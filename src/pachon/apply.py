@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from infra.toolchain import programs
-from pachon import bmcs, hostvars, in_force, known, places
+from pachon import artefacts, bmcs, hostvars, in_force, known, places
 from pachon.configuring import Tap
+from pachon.definition.loading import catalogue_of
 from pachon.drivers.pulumi import StackResult
 from pachon.errors import PachonError
 from pachon.events import Recorder
@@ -153,6 +154,8 @@ def up(order: Order, progress: Progress) -> UpReport:
     order.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if order.definition is not None:
         known.keep(order.facility, order.definition, order.state)
+        placed = {each.service for each in order.facility.placements}
+        artefacts.shelve(catalogue_of(order.definition), sorted(placed), order.state)
     store = open_store(places.store(order.state))
     with ExitStack() as stack:
         stack.callback(store.close)

@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.5
 """Between two looks whether the controller's host is configured."""
 PUBLIC = ("*.pub", "*.crt", "*.json", "*.pem")
 """What a site keeps of the authorities of another."""
-COPIED = ("keys/*", "known_hosts*", "pki/*", "facility.json", "campaigns/**/*")
+COPIED = ("artefacts/*", "keys/*", "known_hosts*", "pki/*", "facility.json", "campaigns/**/*")
 WRAPPER = """#!/bin/sh
 # The controller of site {site}: what it manages are real machines to it, whatever they are from outside.
 export PACHON_HARDWARE=racks PACHON_STATE={kept}/state PACHON_CACHE={kept}/cache HOME=/root

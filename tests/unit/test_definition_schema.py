@@ -52,7 +52,9 @@ def test_every_field_that_people_write_is_described() -> None:
     [
         ("facility", "facilities/*/facility.yaml"),
         ("site", "facilities/*/sites/*/site.yaml"),
-        ("service", "catalogue/*/*.yaml"),
+        ("release", "catalogue/*/releases/*.yaml"),
+        ("rollout", "catalogue/*/rollout.yaml"),
+        ("service", "catalogue/*/service.yaml"),
     ],
 )
 def test_shipped_yaml_validates(name: str, pattern: str) -> None:

@@ -48,7 +48,7 @@ def facility(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PACHON_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("PACHON_FACILITY", str(inventory / "facilities" / "lab"))
 
-    def world(_: Any, subject: Any) -> FiledWorld:
+    def world(_: Any, __: Any, subject: Any, *___: Any) -> FiledWorld:
         file = tmp_path / "world.json"
         found = FiledWorld(file) if file.exists() else FiledWorld.made(file, subject.places)
         found.bad = (tmp_path / "bad").read_text() if (tmp_path / "bad").exists() else ""

@@ -6,7 +6,8 @@ from fractions import Fraction
 import pytest
 
 from pachon.errors import PermanentError, RefusedError
-from pachon.rollout.slots import HEAVIEST, Slot, in_turn, server_of, slot_for, slot_of, weights
+from pachon.model.instance import Slot
+from pachon.rollout.slots import HEAVIEST, in_turn, server_of, slot_for, slot_of, weights
 
 OLD, NEW = "1.0.0", "1.1.0"
 NEAR = 0.01

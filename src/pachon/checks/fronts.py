@@ -56,11 +56,12 @@ def _ways(facility: Facility, site: Site, each: _Passed, door: Host) -> Iterator
     address = subject(site.name, "host", door.name)
     carriers = [host for host in _members(site, each.placement.group) if host.enclave == each.placement.enclave]
     for host in carriers:
-        if not reaches(facility, door, host, each.front.port):
-            wrong = f"the front door {door.name} has no way to {each.front.port} of {host.name}, for {each.name}"
+        ports = [port for port in (each.front.port, each.front.second_port) if port]
+        if closed := [port for port in ports if not reaches(facility, door, host, port)]:
+            wrong = f"the front door {door.name} has no way to {closed[0]} of {host.name}, for {each.name}"
             yield Note(address, wrong, f"add a flow from {door.enclave} to {host.enclave}", "groups")
             return
-        if host.name == door.name and each.front.number == each.endpoint.number:
+        if host.name == door.name and each.endpoint.port in ports:
             wrong = f"{door.name} carries {each.name} and answers for it, both on port {each.endpoint.number}"
             yield Note(address, wrong, "give front another port in the catalogue", "groups")
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import getpass
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -15,9 +16,12 @@ from pachon.cli.answer import Answer, Part, Table, facts
 from pachon.cli.frame import Call, Command, LongCommand, complete, example, no_such, noun
 from pachon.errors import DefinitionError, ExitCode, RefusedError, UsageError
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     from pachon.model.facility import Facility
     from pachon.model.rollout_record import RolloutRow, Wanted
+    from pachon.progress import Progress
     from pachon.rollout.beginning import Subject
     from pachon.rollout.plan import RolloutPlan
     from pachon.rollout.watching import RolloutStatus
@@ -31,9 +35,6 @@ Version = Annotated[str, typer.Argument(metavar="VERSION", help="One of its rele
 Which = Annotated[str, typer.Argument(metavar="WHICH", help="Name of a rollout, or of a service for its latest one.")]
 Why = Annotated[str, typer.Option(metavar="REASON", help="Why: it is kept with the record.")]
 
-WORLDS: "dict[str, Callable[[Facility, Subject], World]]" = {}
-"""What carries rollouts out, by kind of release. There is none yet: see src/README.md, known weaknesses."""
-
 
 @app.command(cls=Command, epilog=example("pachon rollout plan science-portal 1.1.0", "pachon rollout plan --help"))
 def plan(ctx: typer.Context, service: Service, version: Version) -> Answer:
@@ -43,14 +44,19 @@ def plan(ctx: typer.Context, service: Service, version: Version) -> Answer:
     proven at the site before by the very same digest, waves in a circle, a drain that leaves too few to serve.
     Exit status: 0 it may begin, 5 it may not.
     """
+    from pachon.progress import silent
     from pachon.rollout.beginning import plan as planned
 
     call = Call.of(ctx)
     facility, subject = _subject(call, service)
-    world = _world(facility, subject, version)
     sites = (call.site_name,) if call.site_name else ()
+    make = _world(call, facility, subject, version)
+
+    async def made_with(world: "World") -> "RolloutPlan":
+        return await planned(subject, world, store, version=version, sites=sites)
+
     with _store(facility.name, made=True) as store:
-        made = asyncio.run(planned(subject, world, store, version=version, sites=sites))
+        made = asyncio.run(_through(make(store, silent), made_with))
     return Answer(value=made, text=_drawn(made))
 
 
@@ -71,7 +77,7 @@ def start(ctx: typer.Context, service: Service, version: Version, why: Why) -> A
 
     call = Call.of(ctx)
     facility, subject = _subject(call, service)
-    world = _world(facility, subject, version)
+    make = _world(call, facility, subject, version)
     order = Order(
         version=version,
         sites=(call.site_name,) if call.site_name else (),
@@ -82,7 +88,9 @@ def start(ctx: typer.Context, service: Service, version: Version, why: Why) -> A
     with _store(facility.name, made=True) as store, call.progress() as progress:
         recorder = Recorder(places.state(facility.name) / "events.jsonl", run=new_run_id(), shown=progress)
         try:
-            row = asyncio.run(carry_out(subject, order, world, store, recorder))
+            row = asyncio.run(
+                _through(make(store, recorder), lambda world: carry_out(subject, order, world, store, recorder))
+            )
         finally:
             recorder.close()
         found = status_of(store, row)
@@ -266,7 +274,7 @@ def _subject(call: Call, name: str) -> "tuple[Facility, Subject]":
     return facility, subject_of(facility, services[name], rules=read.rules, releases=read.releases, definition=folder)
 
 
-def _world(facility: "Facility", subject: "Subject", version: str) -> "World":
+def _world(call: Call, facility: "Facility", subject: "Subject", version: str) -> "Callable[[Store, Progress], World]":
     release = subject.releases.get(version)
     if release is None:
         known = ", ".join(sorted(subject.releases))
@@ -276,7 +284,33 @@ def _world(facility: "Facility", subject: "Subject", version: str) -> "World":
             f"nothing here carries out rollouts of what is of kind {release.kind} yet",
             cure="bring its hosts to the release with 'pachon plan' and 'pachon apply' until then",
         )
-    return WORLDS[release.kind](facility, subject)
+    return partial(WORLDS[release.kind], call, facility, subject)
+
+
+def _hosts(call: Call, facility: "Facility", subject: "Subject", store: "Store", progress: "Progress") -> "World":
+    """What carries rollouts of roles out."""
+    from pachon import artefacts
+    from pachon.definition import find
+    from pachon.definition.loading import catalogue_of
+    from pachon.rollout.host_world import HostWorld
+    from pachon.rollout.playing import Roles
+
+    state, deployment = places.state(facility.name), subject.service.deployment
+    artefacts.shelve(catalogue_of(find(call.wanted)), [subject.service.name], state)
+    names = () if deployment is None else deployment.roles
+    return HostWorld(subject, Roles(facility, names, state, places.cache(), store, progress))
+
+
+WORLDS: "dict[str, Callable[[Call, Facility, Subject, Store, Progress], World]]" = {"role": _hosts}
+"""What carries rollouts out, by kind of release. None does in Kubernetes yet: see src/README.md, known weaknesses."""
+
+
+async def _through(world: "World", work: "Callable[[World], Awaitable[T]]") -> T:
+    """What came of work in a world, which hangs up at its end."""
+    try:
+        return await work(world)
+    finally:
+        await world.close()
 
 
 @contextmanager

@@ -76,7 +76,14 @@ def _endpoint(written: WrittenEndpoint) -> Endpoint:
     return Endpoint(
         name=written.name,
         port=written.port,
-        front=Front(mode=front.mode, port=front.port or written.port, plain=front.plain or "") if front else None,
+        front=Front(
+            mode=front.mode,
+            port=front.port or written.port,
+            plain=front.plain or "",
+            second_port=front.second_port or "",
+        )
+        if front
+        else None,
     )
 
 
@@ -144,9 +151,11 @@ def read(folder: Path = CATALOGUE) -> Read:
         if source.value is None:
             continue
         sources[path.name] = source
-        services[path.name] = _resolved(path.name, source.value, runbook=_headings(path, complaints))
+        rolled = rollouts.read(path)
+        entry = _resolved(path.name, source.value, runbook=_headings(path, complaints))
+        services[path.name] = entry.model_copy(update={"first": rolled.first})
         complaints += _deployment(path, source, source.value)
-        complaints += rollouts.read(path).complaints
+        complaints += rolled.complaints
         for number in source.value.numbers:
             if (other := numbered.setdefault(number, path.name)) != path.name:
                 wrong = f"the number {number} is already that of {other}"

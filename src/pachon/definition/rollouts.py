@@ -37,6 +37,8 @@ class ReadRollout:
     rules: Rules | None
     releases: dict[str, Release]
     complaints: tuple[Complaint, ...]
+    first: Release | None = None
+    """What stands where nothing was ever rolled out."""
 
 
 def read(folder: Path) -> ReadRollout:
@@ -48,16 +50,21 @@ def read(folder: Path) -> ReadRollout:
         complaints += told
         if release is not None:
             releases[release.version] = release
-    rules = None
+    rules, first = None, None
     if (folder / FILE).exists():
         source = typed(read_document(folder / FILE, f"{shown_path(folder)}/{FILE}"), WrittenRollout)
         complaints += source.document.complaints
         if source.value is not None and not source.document.complaints:
             rules = _rules(folder.name, source.value)
+            first = releases.get(source.value.first or "")
+            if source.value.first is not None and first is None:
+                wrong = f"there is no release {source.value.first} to begin with"
+                known = f"name one of {', '.join(releases)}" if releases else "write releases/<version>.yaml"
+                complaints.append(Complaint(source.document.path, source.line("first"), wrong, known))
     elif releases:
         wrong = f"there are releases and no {FILE}"
         complaints.append(Complaint(f"{shown_path(folder)}/{FILE}", 1, wrong, "write how they take each other's place"))
-    return ReadRollout(rules, releases, tuple(complaints))
+    return ReadRollout(rules, releases, tuple(complaints), first)
 
 
 def _release(folder: Path, path: Path) -> tuple[Release | None, list[Complaint]]:

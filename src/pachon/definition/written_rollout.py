@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
+from pachon.definition.campaigns import VERSION
 from pachon.definition.written import WHAT_MATCHES, Group, Name, Text, Written
 from pachon.definition.written_service import PROGRAM
 from pachon.model.rollout import DIGEST, FIRST_SHARE_PERCENT, Day
@@ -108,7 +109,8 @@ class WrittenGate(Written):
     command: Annotated[tuple[Text, ...], Field(min_length=1, max_length=20)] | None = None
     """Of ``smoke``: the program with its absolute path, then its arguments; ``{address}`` is where the service is."""
     query: Text | None = None
-    """Of ``query``: PromQL; ``{site}``, ``{enclave}``, ``{service}`` and ``{version}`` (the new one) are put in."""
+    """Of ``query``: PromQL; ``{site}``, ``{enclave}``, ``{service}`` and ``{version}`` (the new one) are put in, and
+    for what roles make hosts run ``{servers}``: a pattern of the new one's servers at front doors."""
     at_most: float | None = None
     """Of ``query``: the value is at most this."""
     at_least: float | None = None
@@ -154,6 +156,8 @@ class WrittenWindow(Written):
 class WrittenRollout(Written):
     """``rollout.yaml``: how releases of the service take each other's place."""
 
+    first: Annotated[str, Field(pattern=VERSION)] | None = None
+    """The release that stands where nothing was ever rolled out."""
     strategy: WrittenStrategy
     """How it is done at each place."""
     pace: WrittenPace = Field(default_factory=WrittenPace)

@@ -38,6 +38,8 @@ class WrittenFront(Written):
     """``http``: requests to ``<service>.<site>.<domain>``, with the front door's certificate; ``tcp``: connections."""
     port: Annotated[str, Field(pattern=TCP_PORT)] | None = None
     """Port of the service on the hosts that carry it; that of the endpoint if left out."""
+    second_port: Annotated[str, Field(pattern=TCP_PORT)] | None = None
+    """Port of a second instance on the same host: with it a rollout has two releases stand side by side."""
     plain: Text | None = None
     """Of ``http``: why what is passed on is not encrypted; left out, it is, and the hosts show their certificates."""
 
@@ -45,6 +47,12 @@ class WrittenFront(Written):
     def _plain_where_it_has_a_say(self) -> Self:
         if self.mode == "tcp" and self.plain is not None:
             raise ValueError("connections are passed on as they come; leave plain out, or take mode http")
+        return self
+
+    @model_validator(mode="after")
+    def _two_ports_are_two(self) -> Self:
+        if self.second_port is not None and self.second_port == self.port:
+            raise ValueError(f"two instances cannot have the port {self.port}; write another second_port")
         return self
 
 

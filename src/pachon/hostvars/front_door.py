@@ -107,10 +107,10 @@ def _backend(facility: Facility, site: Site, passed: Passed) -> dict[str, object
 
 
 def _servers(facility: Facility, site: Site, passed: Passed) -> Iterator[dict[str, object]]:
+    """Each host that carries it; each of its two slots where a rollout has releases side by side."""
+    slots = passed.front.port_by_slot
     for host in carriers(site, passed.placement):
-        yield {
-            "name": host.name,
-            "address": str(host.address),
-            "port": passed.front.number,
-            "certified": reaching.fqdn(facility, host),
-        }
+        names = {f"{host.name}.{slot}": port for slot, port in slots.items()} or {host.name: passed.front.number}
+        for name, port in names.items():
+            certified = reaching.fqdn(facility, host)
+            yield {"name": name, "address": str(host.address), "port": port, "certified": certified}

@@ -27,6 +27,7 @@ from pachon.hostvars import (
     slurm_compute,
     slurm_controller,
     storage,
+    tap,
     time_client,
     time_server,
 )
@@ -52,6 +53,7 @@ OF_GROUPS = (
     "front_door",
     "node_exporter",
     "metrics",
+    "tap",
     "slurm_accounting",
     "slurm_controller",
     "slurm_compute",
@@ -81,6 +83,7 @@ ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingPr
         "slurm_compute": slurm_compute.arguments,
         "slurm_controller": slurm_controller.arguments,
         "storage": storage.arguments,
+        "tap": tap.arguments,
         "time_client": time_client.arguments,
         "time_server": time_server.arguments,
     }

@@ -90,6 +90,8 @@ class SiteHosts:
     """Doors of addresses that are mapped elsewhere."""
     sight: Sight = field(default_factory=Sight)
     """What hosts were last seen to have."""
+    only_roles: Collection[str] | None = None
+    """Nothing else is played. None: all roles of a host."""
     proven: Proven | None = None
     """Hosts on which nothing was to be done; None: as it is remembered."""
 
@@ -128,7 +130,8 @@ class SiteHosts:
     def roles_of(self, host: Host) -> tuple[str, ...]:
         """Roles of a host that live hosts are played."""
         there = role_trees()
-        return tuple(role for role in hostvars.roles_of(host) if role in there and self._has_tasks(host, role))
+        own = (role for role in hostvars.roles_of(host) if self.only_roles is None or role in self.only_roles)
+        return tuple(role for role in own if role in there and self._has_tasks(host, role))
 
     def _has_tasks(self, host: Host, role: str) -> bool:
         return has_host_part(role) or not (self._is_baked(host, role) and has_image_part(role))

@@ -4,7 +4,9 @@ from enum import StrEnum
 from typing import Literal
 
 from pachon.model.base import Frozen
+from pachon.model.instance import Slot
 from pachon.model.probes import HttpProbe, Probe, TcpProbe
+from pachon.model.rollout import Release
 
 OURS = "ours"
 """The basis of a figure or rule that no document states and that is therefore our own decision."""
@@ -51,11 +53,18 @@ class Front(Frozen):
     """Port of the service on those hosts."""
     plain: str
     """Why what is passed on is not encrypted; empty where it is."""
+    second_port: str = ""
+    """Port of a second instance on the same host; empty where a host has room for one only."""
 
     @property
     def number(self) -> int:
         """The port without its protocol."""
         return int(self.port.partition("/")[2])
+
+    @property
+    def port_by_slot(self) -> dict[Slot, int]:
+        """The ports of both instances of a host; empty where it has room for one only."""
+        return {"a": self.number, "b": int(self.second_port.partition("/")[2])} if self.second_port else {}
 
 
 class Endpoint(Frozen):
@@ -194,6 +203,8 @@ class Offer(Frozen):
     state: ServiceState
     endpoints: tuple[Endpoint, ...]
     probes: tuple[TcpProbe | HttpProbe, ...]
+    first: Release | None = None
+    """What stands where nothing was ever rolled out."""
 
     def probe_of(self, endpoint: Endpoint) -> TcpProbe | HttpProbe | None:
         """The first of its probes that tries the endpoint."""
@@ -239,6 +250,8 @@ class Service(Frozen):
     """Headings of its ``runbook.md``; empty where there is none."""
     proof: tuple[str, ...]
     """Tests that show it working."""
+    first: Release | None = None
+    """What stands where nothing was ever rolled out; None: it has no releases, or none that it begins with."""
 
     @property
     def observatory_veto(self) -> bool:
@@ -254,6 +267,7 @@ class Service(Frozen):
             state=self.state,
             endpoints=self.endpoints,
             probes=tuple(probe for probe in self.probes if isinstance(probe, TcpProbe | HttpProbe)),
+            first=self.first,
         )
 
     @property

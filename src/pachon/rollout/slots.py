@@ -5,11 +5,10 @@ door; so both can stand side by side, and a weight says which of them gets reque
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from pachon.errors import PermanentError, RefusedError
+from pachon.model.instance import Slot
 
-Slot = Literal["a", "b"]
 SLOTS: tuple[Slot, ...] = ("a", "b")
 HEAVIEST = 256
 """The largest weight of a server of HAProxy."""

@@ -52,5 +52,8 @@ class World(Protocol):
     async def smoke(self, place: Place, release: Release, instance: str, command: Sequence[str]) -> Finding:
         """Whether that program ends well when it uses the instance; an empty name stands for the front door."""
 
+    async def close(self) -> None:
+        """Hang up: nothing is asked any more."""
+
     async def query(self, place: Place, query: str) -> float | None:
         """The value of a query of Prometheus; None where it has none."""
