@@ -88,7 +88,7 @@ def key_of(folder: Path, existing: Mapping[HostName, Serial]) -> str:
         files = [
             [str(path), _digest(path)]
             for top in (folder / "facility.yaml", folder / "sites", *catalogues)
-            for path in _entries(top)
+            for path in entries(top)
         ]
         roles = sorted(path.name for path in ROLES.glob("*") if path.is_dir())
     except OSError:
@@ -97,7 +97,7 @@ def key_of(folder: Path, existing: Mapping[HostName, Serial]) -> str:
     return _digest_of([str(folder.resolve()), files, roles, sorted(existing.items()), program])
 
 
-def _entries(top: Path) -> Iterator[Path]:
+def entries(top: Path) -> Iterator[Path]:
     """It and all in it, through links to folders as well, each folder once."""
     yield top
     seen: set[str] = set()

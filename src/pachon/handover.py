@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pachon.defined import CATALOGUE, entries
 from pachon.drivers import parcel
 from pachon.errors import PachonError
 from pachon.ground import Images
@@ -93,7 +94,8 @@ class Handover:
         if host is None:
             return None
         name, program = await self.program()
-        inputs = digest([name, sorted(file.digest for file in self._files()), _text_of(self.definition), host.machine])
+        texts = [_text_of(folder) for folder in (self.definition, *self._catalogues())]
+        inputs = digest([name, sorted(file.digest for file in self._files()), *texts, host.machine])
         kept = receipt(self.store, self.address)
         if kept is not None and kept.inputs_digest == inputs and not changed:
             self.progress(Event(STAGE, self.site.name, "unchanged", f"{host.name} has all that it needs"))
@@ -156,18 +158,32 @@ class Handover:
             await parcel.lay_down(whole, f"{KEPT}/state", ssh_config=config, host=host, mode="0700")
             rest = await asyncio.to_thread(self._pack_definition, Path(scratch))
             await parcel.lay_down(rest, f"{KEPT}/facilities", ssh_config=config, host=host)
+            for catalogue in self._catalogues():
+                services = await asyncio.to_thread(
+                    _packed, dict(_files_of(catalogue)), Path(scratch) / "catalogue.tar.zst"
+                )
+                await parcel.lay_down(services, f"{KEPT}/catalogue", ssh_config=config, host=host)
             records = await asyncio.to_thread(self._pack_records, Path(scratch))
             await parcel.lay_down(records, f"{KEPT}/cache/images/records", ssh_config=config, host=host)
         wrapper = WRAPPER.format(site=self.site.name, facility=self.facility.name, kept=KEPT, home=HOME)
         words = f"""set -e
 ln -sfn /usr/bin/python3 {HOME}/.venv/bin/python
 mkdir -p {KEPT}/cache/images/stages
+{"" if list(self._catalogues()) else f"rm -rf {KEPT}/catalogue"}
 printf %s '{wrapper.replace("'", "'" + chr(92) + "''")}' > {COMMAND}.new
 chmod 0755 {COMMAND}.new
 mv {COMMAND}.new {COMMAND}
 {COMMAND} check >/dev/null
 """
         await parcel.ask(words, ssh_config=config, host=host)
+
+    def _catalogues(self) -> Iterator[Path]:
+        """The catalogue beside the definition, read beside it there, too; the one that ships is in the program."""
+        from pachon.definition.loading import catalogue_of
+
+        found = catalogue_of(self.definition).resolve()
+        if found != CATALOGUE.resolve():
+            yield found
 
     def _cached(self) -> Iterator[tuple[Path, str, str]]:
         """Files of the cache that the site needs, their places below the cache there, and their modes."""
@@ -249,7 +265,8 @@ def once(make: Callable[[], tuple[str, Path]]) -> Program:
 
 
 def _files_of(folder: Path) -> Iterable[tuple[str, Path]]:
-    return [(str(path.relative_to(folder)), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    """Names and files, through links to folders as well: the definition is read through them."""
+    return [(str(path.relative_to(folder)), path) for path in sorted(entries(folder)) if path.is_file()]
 
 
 def _text_of(folder: Path) -> str:
