@@ -15,8 +15,9 @@ from pachon.layers.following import BAD
 from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.model.facility import Facility
 from pachon.model.manifest import Expected, Subject
-from pachon.store.database import open_store
-from pachon.store.lease import hold
+from pachon.store.database import Store, open_store
+from pachon.store.journal import Journal, Verb
+from pachon.store.lease import Lease, hold
 
 SMALL = definition.load(Path(__file__).parent / "cases" / "definition" / "world" / "facilities" / "small")
 ONE = SMALL.sites[0]
@@ -104,6 +105,18 @@ def played_site(facility: Facility, state: Path, probe: "FakeProbe") -> Iterator
         assert asyncio.run(made.play([host.name for host in site.active_hosts])) == []
         yield made
     store.close()
+
+
+def stands(store: Store, lease: Lease, address: str, *, verb: Verb = "create") -> None:
+    """The journal has it that this was done to a host."""
+
+    async def do() -> None:
+        step = await journal.intend(address, verb, kind="host", generation="g1", inputs={})
+        await journal.finish(step, "done")
+
+    journal = Journal(store, site=lease.site, run_id=lease.run_id, fencing_token=lease.fencing_token)
+    asyncio.run(do())
+    journal.close()
 
 
 class FakeProbe:

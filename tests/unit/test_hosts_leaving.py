@@ -12,10 +12,10 @@ from pachon.layers import hosts, leaving, role_trees
 from pachon.layers.bounds import Bound
 from pachon.layers.hosts import SiteHosts
 from pachon.layers.role_effects import Leavings, leavings, units_told
-from pachon.model.manifest import Subject, expected_gone
+from pachon.model.manifest import Manifest, Subject, expected_gone, unmentioned
 from pachon.store.receipts import receipt, receipts_under
 from pachon.store.tables import leases
-from tests.fake_plays import ONE, FakePlays, FakeProbe, play, seen
+from tests.fake_plays import ONE, FakePlays, FakeProbe, play, seen, stands
 
 ADMIN, STORAGE = "one-adm01", "one-stor01"
 SUDOERS = "/etc/sudoers.d/pachon"
@@ -165,6 +165,15 @@ def test_what_another_role_mentions_stays(layer: SiteHosts) -> None:
     kept = Subject(kind="file", name="/etc/app/ours", owner="Do")
     old = [kept, Subject(kind="folder", name="/etc/app", owner="Do"), Subject(kind="link", name="/etc/x", owner="Do")]
     assert [each.name for each in expected_gone({"old": old}, [kept])] == ["/etc/x"]
+
+
+def test_a_unit_that_one_task_enabled_and_another_started_is_to_be_neither() -> None:
+    enabled = Subject(kind="unit", name="a", owner="Do", aspects=("enabled",), values={"enabled": "enabled"})
+    started = Subject(kind="unit", name="a", owner="Restart", aspects=("running",), values={"running": "yes"})
+    (gone,) = expected_gone({"old": [enabled, started]}, [])
+    assert gone.values == {"enabled": "disabled", "running": "no"}
+    (over,) = unmentioned(Manifest(), Manifest(subjects=(enabled, started)))
+    assert (over.aspects, over.values) == (("enabled", "running"), {"enabled": "enabled", "running": "yes"})
 
 
 def killed_at(layer: SiteHosts, probe: FakeProbe, point: str) -> None:
@@ -368,6 +377,24 @@ def test_what_an_older_text_left_goes_where_a_role_comes_back_to_a_host_that_was
     assert (probe.swept[STORAGE], seen(layer)) == ([VOLUMES], [])
     layer.forget_strangers()
     assert receipts_under(layer.store, f"{ONE.name}/left/") == {}
+
+
+def test_what_a_host_has_that_would_not_go_is_remembered_for_when_it_is_wanted_again(
+    layer: SiteHosts, probe: FakeProbe, plays: FakePlays
+) -> None:
+    without_storage(layer, plays)
+    bare = layer.site
+    assert layer.lease is not None
+    address = f"{ONE.name}/host/{STORAGE}"
+    stands(layer.store, layer.lease, address)
+    layer.site = ONE.model_copy(update={"hosts": tuple(each for each in ONE.hosts if each.name != STORAGE)})
+    layer.forget_strangers()
+    layer.site = bare
+    assert [each.reason for each in seen(layer)] == [f"the host no longer has the role: file {VOLUMES} is left over"]
+    layer.site = ONE.model_copy(update={"hosts": tuple(each for each in ONE.hosts if each.name != STORAGE)})
+    stands(layer.store, layer.lease, address, verb="delete")
+    layer.forget_strangers()
+    assert receipts_under(layer.store, f"{address}/") == {}
 
 
 def test_a_role_file_that_moves_while_a_plan_is_carried_out_leaves_hosts_alone_with_the_reason(

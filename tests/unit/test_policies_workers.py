@@ -26,9 +26,9 @@ from pachon.plan.making import Basis, Findings, plan_of
 from pachon.progress import silent
 from pachon.site_run import Failed, SiteRun
 from pachon.store.database import Store, open_store
-from pachon.store.journal import Journal
-from pachon.store.lease import Lease, hold
+from pachon.store.lease import hold
 from pachon.store.receipts import drop_receipts, put_receipt
+from tests.fake_plays import stands
 from tests.worlds import facility
 
 SITE = definition.load(definition.find("lab")).site("base")
@@ -225,15 +225,3 @@ def test_slurm_keeps_a_worker_that_still_stands_though_it_was_to_go(
         assert asyncio.run(run._forget(["base-batch01"])) == ["base-batch01", "base-batch08"], (
             "it was seen to have none"
         )
-
-
-def stands(store: Store, lease: Lease, address: str) -> None:
-    """The journal has it that this was made."""
-
-    async def make() -> None:
-        step = await journal.intend(address, "create", kind="host", generation="g", inputs={})
-        await journal.finish(step, "done")
-
-    journal = Journal(store, site=lease.site, run_id=lease.run_id, fencing_token=lease.fencing_token)
-    asyncio.run(make())
-    journal.close()

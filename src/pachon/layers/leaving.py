@@ -19,6 +19,7 @@ from pachon.layers.sight import Sight, addresses_of, manifest_of
 from pachon.model.facility import Host, HostName, Site
 from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest
 from pachon.store.database import Store
+from pachon.store.journal import standing
 from pachon.store.lease import Lease
 from pachon.store.receipts import Receipt, Version, drop_receipts, intend, receipts_at, receipts_under, versions_under
 
@@ -213,6 +214,7 @@ async def leave(
 def forget(site: Site, store: Store, lease: Lease, sight: Sight) -> None:
     """Drop receipts of roles that hosts no longer have; what those left is remembered until it is seen to be gone."""
     roles = {host.name: hostvars.roles_of(host) for host in site.active_hosts}
+    stand = {entry.address for entry in standing(store, site.name)}
     known = receipts_under(store, f"{site.name}/host/")
     remembered = receipts_under(store, f"{site.name}/left/")
     strange: list[str] = []
@@ -221,6 +223,8 @@ def forget(site: Site, store: Store, lease: Lease, sight: Sight) -> None:
         _, kind, name, *rest = place.split("/")
         if kind == "host" and (not rest or rest[0] != "role"):
             continue
+        if name not in roles and f"{site.name}/host/{name}" in stand:
+            continue  # it would not go, and may be wanted again
         role = rest[-1]
         if role in roles.get(name, ()):
             begun = f"{site.name}/host/{name}/role/{role}" in known  # by a play that knew of it

@@ -153,7 +153,7 @@ def unmentioned(manifest: Manifest, before: Manifest | None) -> tuple[Subject, .
     if before is None:
         return ()
     names = {_place(each.kind, each.name) for each in manifest.subjects}
-    over = {_place(each.kind, each.name): each for each in (*before.left, *before.subjects) if each.kind in GOING}
+    over = _by_place(each for each in (*before.left, *before.subjects) if each.kind in GOING)
     return tuple(each for place, each in over.items() if place not in names)
 
 
@@ -181,10 +181,10 @@ def expected_gone(roles: Mapping[str, Sequence[Subject]], kept: Collection[Subje
     places = {_place(each.kind, each.name) for each in kept}
     above = {folder for each in kept if each.name.startswith("/") for folder in _folders_above(each.name)}
     going = {
-        _place(each.kind, each.name): (role, each)
+        place: (role, each)
         for role, all_ in roles.items()
-        for each in all_
-        if _place(each.kind, each.name) not in places and each.name not in above
+        for place, each in _by_place(all_).items()
+        if place not in places and each.name not in above
     }
     names = {each.name for _, each in going.values()}
     return [
@@ -216,6 +216,20 @@ def _unwanted(subject: Subject) -> dict[str, str]:
 def _place(kind: Kind, name: str) -> tuple[str, str]:
     """What a subject is told apart by: at a path lies one thing only."""
     return ("path" if name.startswith("/") and kind != "mount" else kind, name)
+
+
+def _by_place(subjects: Iterable[Subject]) -> dict[tuple[str, str], Subject]:
+    """Each once: of what several tasks manage, such as one that enables a unit and one that starts it, all aspects."""
+    found: dict[tuple[str, str], Subject] = {}
+    for each in subjects:
+        place = _place(each.kind, each.name)
+        known = found.get(place)
+        if known is not None and known.kind == each.kind:
+            aspects = tuple(dict.fromkeys((*known.aspects, *each.aspects)))
+            found[place] = each.model_copy(update={"aspects": aspects, "values": {**known.values, **each.values}})
+        else:
+            found[place] = each
+    return found
 
 
 def _folders_above(path: str) -> list[str]:
