@@ -16,6 +16,7 @@ from pachon.drivers.redfish import Power
 from pachon.drivers.run_file import Endpoint
 from pachon.errors import PachonError
 from pachon.model.facility import Facility, HostState
+from pachon.model.instance import Instance
 from pachon.places import CHECKOUT
 from pachon.status import FacilityStatus, HostStatus, SiteStatus, folding
 from pachon.status.asking import Heard, Told, ask, statuses, unasked
@@ -160,6 +161,21 @@ def test_dead_host_of_a_site_that_answers_is_down_and_so_is_its_service(lab: Fac
     assert services["batch-computing", "archive"].hosts == ("archive-bctl01",)
     assert services["batch-computing", "base"].proven
     assert services["authentication", "base"].condition == "planned"
+
+
+def test_a_service_has_the_versions_of_its_instances_or_else_the_one_of_its_place(lab: Facility) -> None:
+    hosts = hosts_of(lab)
+    there = {"service": "batch-computing", "enclave": "offline-production", "host": "base-bctl01", "arguments": {}}
+    slots = tuple(
+        Instance.model_validate({**there, "slot": slot, "version": version, "digest": "d"})
+        for slot, version in (("a", "2"), ("b", "1"))
+    )
+    sites = tuple(each.model_copy(update={"instances": slots if each.name == "base" else ()}) for each in lab.sites)
+    in_force = {("batch-computing", site, "offline-production"): "1" for site in ("base", "archive")}
+    found = folding.services_of(lab.model_copy(update={"sites": sites}), hosts, {}, (), in_force=in_force)
+    versions = {each.site: each.versions for each in found if each.service == "batch-computing"}
+    assert versions == {"base": ("1", "2"), "archive": ("1",)}
+    assert {each.versions for each in found if each.service != "batch-computing"} == {()}
 
 
 def test_enclaves_count_their_active_hosts_at_each_site(lab: Facility) -> None:

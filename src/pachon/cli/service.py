@@ -2,16 +2,18 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pachon import places
 from pachon.cli.answer import Answer, Part, Table, facts
 from pachon.cli.frame import Call, Command, complete, example, no_such, noun
 from pachon.errors import DefinitionError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from pachon.definition.catalogue import Read
+    from pachon.model.facility import Facility
     from pachon.model.service import Service
     from pachon.starting import Order, Start
 
@@ -74,16 +76,19 @@ def show(
     if name not in found.services:
         raise no_such("service", name, list(found.services), facility=call.wanted)
     service = found.services[name]
-    placed = [f"{each.site}/{each.enclave}" for each in call.facility().placements if each.service == name]
+    facility = call.facility()
+    placed = [f"{each.site}/{each.enclave}" for each in facility.placements if each.service == name]
+    in_force = _in_force(facility, name)
     open_ = [f"{note.message}; {note.cure}" for note in gaps(service)]
     value = {
         **service.model_dump(mode="json"),
         "status": status_of(service),
         "kind": service.kind,
         "placed": placed,
+        "in_force": in_force,
         "open": open_,
     }
-    return Answer(value=value, text=_told(service, placed, open_))
+    return Answer(value=value, text=[*_told(service, placed, open_), *_rolled(in_force)])
 
 
 @app.command(
@@ -239,6 +244,47 @@ def _told(service: "Service", placed: list[str], open_: list[str]) -> list[Part]
     parts += _listed("does not do yet", service.lacks)
     parts += _listed("shown by", service.proof) + _listed("not declared yet", open_)
     return parts
+
+
+def _in_force(facility: "Facility", name: str) -> list[dict[str, Any]]:
+    """Each place of which rollouts left a version, with the slots that its hosts are to have."""
+    from pachon.store.database import open_if_there
+    from pachon.store.releases import on_record
+
+    store = open_if_there(places.store(places.state(facility.name)))
+    if store is None:
+        return []
+    try:
+        found = on_record(store, name).in_force
+    finally:
+        store.close()
+    slots = {
+        (site.name, each.enclave, f"{each.host}.{each.slot}"): each.version
+        for site in facility.sites
+        for each in site.instances
+        if each.service == name and each.version
+    }
+    known = [(each.site, each.enclave) for each in found]
+    where = dict.fromkeys([*known, *((site, enclave) for site, enclave, _ in slots)])
+    version = {(each.site, each.enclave): each.version for each in found}
+    return [
+        {
+            "site": site,
+            "enclave": enclave,
+            "version": version.get((site, enclave), ""),
+            "instances": {slot: each for (*at, slot), each in slots.items() if at == [site, enclave]},
+        }
+        for site, enclave in where
+    ]
+
+
+def _rolled(in_force: "list[dict[str, Any]]") -> list[Part]:
+    rows = [
+        (each["site"], each["enclave"], each["version"], [f"{slot} {is_}" for slot, is_ in each["instances"].items()])
+        for each in in_force
+    ]
+    headings = ("site", "enclave", "version", "instances")
+    return ["", Table(headings, rows, folds=("instances",), title="in force")] if rows else []
 
 
 def _probes(service: "Service") -> list[tuple[str, str, str]]:

@@ -122,7 +122,9 @@ def _services(observed: "FacilityStatus") -> list[Part]:
         (each.service, each.site, each.enclave, each.condition, each.proven, each.hosts) for each in observed.services
     ]
     headings = ("service", "site", "enclave", "condition", "proven", "hosts")
-    return ["", Table(headings, rows, folds=("hosts",))] if rows else []
+    rolled = [(each.service, each.site, each.enclave, each.versions) for each in observed.services if each.versions]
+    in_force: list[Part] = ["", Table(("in force", "site", "enclave", "version"), rolled)] if rolled else []
+    return ["", Table(headings, rows, folds=("hosts",)), *in_force] if rows else []
 
 
 def _links(observed: "FacilityStatus") -> list[Part]:

@@ -111,6 +111,9 @@ class ServiceStatus(Frozen):
     condition: ServiceCondition
     proven: bool
     """Whether the tests that show it working are there."""
+    versions: tuple[str, ...]
+    """Of its releases, those that are in force here, by what rollouts left: more than one in the middle of one; none
+    where the definition alone says what there is."""
 
 
 class LinkStatus(Frozen):

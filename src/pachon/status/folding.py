@@ -20,6 +20,9 @@ from pachon.status.facts import (
 )
 
 BASTION_GROUP = "bastion"
+InForce = Mapping[tuple[str, str, str], str]
+"""Versions by service, site and enclave."""
+NOTHING: InForce = {}
 
 
 def enclaves_of(facility: Facility, hosts: Iterable[HostStatus]) -> tuple[EnclaveStatus, ...]:
@@ -46,15 +49,40 @@ def enclaves_of(facility: Facility, hosts: Iterable[HostStatus]) -> tuple[Enclav
 
 
 def services_of(
-    facility: Facility, hosts: Iterable[HostStatus], catalogue: Mapping[str, Service], proven: Iterable[str]
+    facility: Facility,
+    hosts: Iterable[HostStatus],
+    catalogue: Mapping[str, Service],
+    proven: Iterable[str],
+    *,
+    in_force: InForce = NOTHING,
 ) -> tuple[ServiceStatus, ...]:
-    """Every placed service with the hosts that carry it; ``proven`` names those whose tests are there."""
+    """Every placed service with the hosts that carry it.
+
+    ``proven`` names those whose tests are there, ``in_force`` the version of each place of which rollouts left one.
+    """
     listed, known = list(hosts), set(proven)
-    return tuple(_service(placement, listed, catalogue, known) for placement in facility.placements)
+    return tuple(
+        _service(placement, listed, catalogue, known, versions=_versions(facility, placement, in_force))
+        for placement in facility.placements
+    )
+
+
+def _versions(facility: Facility, placement: Placement, in_force: InForce) -> tuple[str, ...]:
+    """Those of the instances on its hosts, or else the one of the place."""
+    own = (placement.service, placement.enclave)
+    there = facility.site(placement.site).instances
+    found = {each.version for each in there if (each.service, each.enclave) == own and each.version}
+    found |= set() if found else {in_force.get((placement.service, placement.site, placement.enclave), "")}
+    return tuple(sorted(found - {""}))
 
 
 def _service(
-    placement: Placement, hosts: Iterable[HostStatus], catalogue: Mapping[str, Service], proven: set[str]
+    placement: Placement,
+    hosts: Iterable[HostStatus],
+    catalogue: Mapping[str, Service],
+    proven: set[str],
+    *,
+    versions: tuple[str, ...],
 ) -> ServiceStatus:
     carrying = [
         host
@@ -71,6 +99,7 @@ def _service(
         hosts=tuple(host.name for host in carrying),
         condition=_together([host.condition for host in carrying]),
         proven=placement.service in proven,
+        versions=versions,
     )
 
 

@@ -21,6 +21,7 @@ from pachon.status.asking import ANSWER_SECONDS, Heard, ask, statuses, unasked
 from pachon.status.facts import FacilityStatus, HostStatus, Served, SiteStatus
 from pachon.store.database import Store, open_if_there
 from pachon.store.machines import MachineRecord, machines_of
+from pachon.store.releases import all_in_force
 from pachon.store.sightings import last_seen, saw
 
 
@@ -38,7 +39,7 @@ class Observer:
     async def observe(self, sites: Sequence[Site], campaign: dict[str, Any] | None = None) -> FacilityStatus:
         """Status of the facility, with those sites; in a few seconds, whoever does not answer."""
         stands = await hardware(self.facility, self.state)
-        records, seen = self._remembered()
+        records, seen, in_force = self._remembered()
         heard = await asyncio.gather(*(self._ask(site, stands) for site in sites))
         now = datetime.now(UTC)
         by_site = [
@@ -61,7 +62,7 @@ class Observer:
             enclaves=folding.enclaves_of(self.facility, hosts),
             services=tuple(
                 service
-                for service in folding.services_of(self.facility, hosts, services, proven)
+                for service in folding.services_of(self.facility, hosts, services, proven, in_force=in_force)
                 if service.site in here
             ),
             links=links,
@@ -91,15 +92,15 @@ class Observer:
             served=await _served(self.state, site),
         )
 
-    def _remembered(self) -> tuple[dict[Serial, MachineRecord], dict[HostName, datetime]]:
-        """What our store knows of machines, and when each host last let us in; nothing where there is no store yet."""
+    def _remembered(self) -> tuple[dict[Serial, MachineRecord], dict[HostName, datetime], folding.InForce]:
+        """What our store knows of machines, when each host last let us in, and which versions are in force where."""
         store = self._store()
         if store is None:
-            return {}, {}
+            return {}, {}, {}
         try:
             names = [site.name for site in self.facility.sites]
             records = {serial: found for name in names for serial, found in machines_of(store, name).items()}
-            return records, last_seen(store)
+            return records, last_seen(store), all_in_force(store)
         finally:
             store.close()
 
