@@ -81,6 +81,16 @@ def test_a_rollout_is_planned_carried_out_and_told_of(facility: Path, capsys: py
     assert run(["rollout", "status"]) == 0
     shown = capsys.readouterr().out
     assert "errors holds: 0, to be at most 0.01" in " ".join(shown.split())
+    assert run(["--json", "service", "show", SERVICE]) == 0
+    in_force = json.loads(capsys.readouterr().out)["in_force"]
+    assert {(each["site"], each["version"]) for each in in_force} == {("archive", NEW.version), ("base", NEW.version)}
+    assert {version for each in in_force for version in each["instances"].values()} == {NEW.version}
+    assert run(["service", "show", SERVICE]) == 0
+    assert "in force" in capsys.readouterr().out
+    evidence = asked(capsys, "history", SERVICE)["evidence"]
+    assert {"weigh", "watch", "prove"} <= {each["verb"] for each in evidence}
+    assert run(["rollout", "history", SERVICE]) == 0
+    assert "errors holds: 0, to be at most 0.01" in " ".join(capsys.readouterr().out.split())
     kept = asked(capsys, "history")
     assert [(each["version"], each["outcome"]) for each in kept["rollouts"]] == [(NEW.version, "done")]
     assert {(each["site"], each["version"]) for each in kept["in_force"]} == {
@@ -92,6 +102,23 @@ def test_a_rollout_is_planned_carried_out_and_told_of(facility: Path, capsys: py
     assert "nothing says that the Observatory has a word" in told["error"]
     for word in ("pause", "resume", "abort"):
         assert "has ended: done" in asked(capsys, word, SERVICE, "--why", "late", status=5)["error"]
+
+
+def test_a_plan_shows_its_next_windows_on_the_clocks_of_all_sites(
+    facility: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = facility.parents[1] / "catalogue" / SERVICE / "rollout.yaml"
+    every = "days: [mon, tue, wed, thu, fri, sat, sun]"
+    rules.write_text(f'{RULES}windows:\n  - {{{every}, opens: "09:00", closes: "17:00", clock: site}}\n')
+    made = asked(capsys, "plan", SERVICE, NEW.version)
+    assert [each["place"].split("/")[0] for each in made["next_windows"]] == ["archive", "base"]
+    for each in made["next_windows"]:
+        own = each["place"].split("/")[0]
+        assert f"17:00 at {own}" in each["closes"]
+        assert all(f"at {site}" in each["opens"] and "UTC" in each["opens"] for site in ("archive", "base"))
+    assert run(["rollout", "plan", SERVICE, NEW.version]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{each['place']}: opens " in shown for each in made["next_windows"])
 
 
 def test_a_bad_release_ends_with_6_is_held_and_may_be_lifted(

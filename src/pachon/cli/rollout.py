@@ -57,7 +57,9 @@ def plan(ctx: typer.Context, service: Service, version: Version) -> Answer:
 
     with _store(facility.name, made=True) as store:
         made = asyncio.run(_through(make(store, silent), made_with))
-    return Answer(value=made, text=_drawn(made))
+    next_ones = _next_windows(made, datetime.now(UTC))
+    value = {**made.model_dump(mode="json"), "next_windows": next_ones}
+    return Answer(value=value, text=_drawn(made, next_ones))
 
 
 @app.command(
@@ -201,19 +203,21 @@ def history(
         typer.Argument(metavar="[SERVICE]", help="Only of this service.", autocompletion=complete("service")),
     ] = "",
 ) -> Answer:
-    """List rollouts, the latest first, with what is held and what is in force."""
+    """List rollouts, the latest first, with what is held and what is in force; of one service with all evidence."""
     from pachon.store.releases import on_record
-    from pachon.store.rollouts import rollouts_of
+    from pachon.store.rollouts import rollouts_of, steps_of
 
     with _store(Call.of(ctx).name_of_facility()) as store:
         rows = rollouts_of(store, service)
         known = {name: on_record(store, name) for name in dict.fromkeys(row.service for row in rows)}
+        taken = [(row, step) for row in rows if service for step in steps_of(store, row.id) if step.evidence]
     holds = [hold for each in known.values() for hold in each.holds]
     force = [(name, each) for name, record in known.items() for each in record.in_force]
     value = {
         "rollouts": rows,
         "holds": holds,
         "in_force": [{"service": name, **vars(each)} for name, each in force],
+        "evidence": [{"rollout": row.id, **vars(step)} for row, step in taken],
     }
     shown = [
         (row.id, row.service, row.from_version, row.version, row.outcome or row.wanted, row.by, _because(row))
@@ -233,6 +237,12 @@ def history(
             title="in force",
         ),
     ]
+    opened = [
+        (row.id, f"{step.way} {step.number}", step.place, step.verb, step.outcome or "begun", _evidence(step.evidence))
+        for row, step in taken
+    ]
+    headings = ("rollout", "step", "place", "verb", "outcome", "evidence")
+    text += [Table(headings, opened, folds=("place", "evidence"), title="evidence")] if opened else []
     return Answer(value=value, text=text)
 
 
@@ -332,7 +342,22 @@ def _none_yet() -> UsageError:
     return UsageError("no rollout was ever begun here", cure="'pachon rollout start SERVICE VERSION' begins one")
 
 
-def _drawn(made: "RolloutPlan") -> list[Part]:
+def _next_windows(made: "RolloutPlan", now: datetime) -> list[dict[str, str]]:
+    """Of each place the window in which it could begin, were it its turn now, as the clocks of all sites show it."""
+    from pachon.rollout import windows
+    from pachon.rollout.planning import least_time
+
+    found: list[dict[str, str]] = []
+    for place in made.places if made.windows else ():
+        own = [step for step in made.steps if step.place == place.address]
+        needed = least_time(made.pace.soak_seconds, own)
+        if (one := windows.opening(made.windows, made.zones[place.site], now, needed=needed)) is not None:
+            opens, closes = (windows.clocks(moment, made.zones) for moment in (one.opens, one.closes))
+            found.append({"place": place.address, "opens": opens, "closes": closes})
+    return found
+
+
+def _drawn(made: "RolloutPlan", next_windows: list[dict[str, str]]) -> list[Part]:
     head = {
         "service": made.service,
         "from": made.old.version,
@@ -343,7 +368,9 @@ def _drawn(made: "RolloutPlan") -> list[Part]:
         "Observatory": f"its signed yes first ({made.needs_word})" if made.needs_word else None,
     }
     rows = [(wave.name, step.number, step.place, step.verb, step.said) for wave in made.waves for step in wave.steps]
-    return [facts(head), "", Table(("wave", "step", "place", "verb", "does"), rows, folds=("place", "does"))]
+    steps = Table(("wave", "step", "place", "verb", "does"), rows, folds=("place", "does"))
+    opens = [f"{each['place']}: opens {each['opens']}; closes {each['closes']}" for each in next_windows]
+    return [facts(head), *(["", "next windows, were it a place's turn now:", *opens] if opens else []), "", steps]
 
 
 def _told(found: "RolloutStatus") -> list[Part]:
