@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from pachon import places
-from pachon.cli.answer import Answer, Part, Table, facts
+from pachon.cli.answer import Answer, Part, Table
 from pachon.cli.frame import Call, Command, LongCommand, complete, example, no_such, noun
+from pachon.cli.rollout_text import because, drawn, evidence, next_windows_of, told
 from pachon.errors import DefinitionError, ExitCode, RefusedError, UsageError
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
     from pachon.model.facility import Facility
-    from pachon.model.rollout_record import RolloutRow, Wanted
+    from pachon.model.rollout_record import Wanted
     from pachon.progress import Progress
     from pachon.rollout.beginning import Subject
     from pachon.rollout.plan import RolloutPlan
-    from pachon.rollout.watching import RolloutStatus
     from pachon.rollout.world import World
     from pachon.store.database import Store
 
@@ -57,9 +57,9 @@ def plan(ctx: typer.Context, service: Service, version: Version) -> Answer:
 
     with _store(facility.name, made=True) as store:
         made = asyncio.run(_through(make(store, silent), made_with))
-    next_ones = _next_windows(made, datetime.now(UTC))
+    next_ones = next_windows_of(made, datetime.now(UTC))
     value = {**made.model_dump(mode="json"), "next_windows": next_ones}
-    return Answer(value=value, text=_drawn(made, next_ones))
+    return Answer(value=value, text=drawn(made, next_ones))
 
 
 @app.command(
@@ -96,9 +96,7 @@ def start(ctx: typer.Context, service: Service, version: Version, why: Why) -> A
         finally:
             recorder.close()
         found = status_of(store, row)
-    return Answer(
-        value=found, text=_told(found), exit_code=ExitCode.DONE if found.state == "done" else ExitCode.PARTIAL
-    )
+    return Answer(value=found, text=told(found), exit_code=ExitCode.DONE if found.state == "done" else ExitCode.PARTIAL)
 
 
 @app.command(cls=Command, epilog=example("pachon rollout status", "pachon rollout status science-portal --json"))
@@ -121,7 +119,7 @@ def status(
             raise _none_yet()
         found = status_of(store, find(store, which) if which else latest[0])
     troubled = found.waits or found.state in ("interrupted", "paused", "going back")
-    return Answer(value=found, text=_told(found), exit_code=ExitCode.DEGRADED if troubled else ExitCode.DONE)
+    return Answer(value=found, text=told(found), exit_code=ExitCode.DEGRADED if troubled else ExitCode.DONE)
 
 
 @app.command(cls=Command, epilog=example("pachon rollout pause science-portal --why 'the network is worked on'"))
@@ -220,7 +218,7 @@ def history(
         "evidence": [{"rollout": row.id, **vars(step)} for row, step in taken],
     }
     shown = [
-        (row.id, row.service, row.from_version, row.version, row.outcome or row.wanted, row.by, _because(row))
+        (row.id, row.service, row.from_version, row.version, row.outcome or row.wanted, row.by, because(row))
         for row in rows
     ]
     text: list[Part] = [
@@ -238,16 +236,12 @@ def history(
         ),
     ]
     opened = [
-        (row.id, f"{step.way} {step.number}", step.place, step.verb, step.outcome or "begun", _evidence(step.evidence))
+        (row.id, f"{step.way} {step.number}", step.place, step.verb, step.outcome or "begun", evidence(step.evidence))
         for row, step in taken
     ]
     headings = ("rollout", "step", "place", "verb", "outcome", "evidence")
     text += [Table(headings, opened, folds=("place", "evidence"), title="evidence")] if opened else []
     return Answer(value=value, text=text)
-
-
-def _because(row: "RolloutRow") -> str:
-    return row.why if row.wanted_why == row.why else f"{row.why}; {row.wanted_by}: {row.wanted_why}"
 
 
 def _ask(ctx: typer.Context, which: str, wanted: "Wanted", why: str) -> Answer:
@@ -340,76 +334,3 @@ def _store(facility: str, *, made: bool = False) -> "Iterator[Store]":
 
 def _none_yet() -> UsageError:
     return UsageError("no rollout was ever begun here", cure="'pachon rollout start SERVICE VERSION' begins one")
-
-
-def _next_windows(made: "RolloutPlan", now: datetime) -> list[dict[str, str]]:
-    """Of each place the window in which it could begin, were it its turn now, as the clocks of all sites show it."""
-    from pachon.rollout import windows
-    from pachon.rollout.planning import least_time
-
-    found: list[dict[str, str]] = []
-    for place in made.places if made.windows else ():
-        own = [step for step in made.steps if step.place == place.address]
-        needed = least_time(made.pace.soak_seconds, own)
-        if (one := windows.opening(made.windows, made.zones[place.site], now, needed=needed)) is not None:
-            opens, closes = (windows.clocks(moment, made.zones) for moment in (one.opens, one.closes))
-            found.append({"place": place.address, "opens": opens, "closes": closes})
-    return found
-
-
-def _drawn(made: "RolloutPlan", next_windows: list[dict[str, str]]) -> list[Part]:
-    head = {
-        "service": made.service,
-        "from": made.old.version,
-        "to": f"{made.new.version} ({made.new.digest[:19]}…)",
-        "strategy": made.strategy,
-        "gates": [f"{gate.name} ({gate.kind})" for gate in made.gates],
-        "windows": [f"{', '.join(each.days)} {each.opens}-{each.closes} ({each.clock})" for each in made.windows],
-        "Observatory": f"its signed yes first ({made.needs_word})" if made.needs_word else None,
-    }
-    rows = [(wave.name, step.number, step.place, step.verb, step.said) for wave in made.waves for step in wave.steps]
-    steps = Table(("wave", "step", "place", "verb", "does"), rows, folds=("place", "does"))
-    opens = [f"{each['place']}: opens {each['opens']}; closes {each['closes']}" for each in next_windows]
-    return [facts(head), *(["", "next windows, were it a place's turn now:", *opens] if opens else []), "", steps]
-
-
-def _told(found: "RolloutStatus") -> list[Part]:
-    head = {
-        "rollout": found.id,
-        "service": found.service,
-        "from": found.from_version,
-        "to": found.version,
-        "state": found.state,
-        "done": f"{found.done} of {found.steps_in_all} steps",
-        "by": f"{found.by}: {found.why}",
-        "carried out by": found.carried_out_by,
-    }
-    if found.wanted_why != found.why:
-        head["wanted"] = f"{found.wanted} by {found.wanted_by}: {found.wanted_why}"
-    if found.waits and found.waits_since is not None:
-        head["waits"] = f"since {found.waits_since:%Y-%m-%d %H:%M:%S} UTC for {found.waits}"
-    where = [(each.wave, each.place, each.state, each.share_percent) for each in found.places]
-    opened = [
-        (f"{step.way} {step.number}", step.verb, step.outcome or "begun", _evidence(step.evidence))
-        for step in found.steps
-        if step.evidence
-    ]
-    return [
-        facts(head),
-        "",
-        Table(("wave", "place", "state", "new %"), where),
-        "",
-        Table(("step", "verb", "outcome", "evidence"), opened, folds=("evidence",), empty="nothing was done yet"),
-    ]
-
-
-def _evidence(seen: "object") -> str:
-    """Evidence on one line."""
-    match seen:
-        case dict() if "watched_seconds" in seen:
-            gates = "; ".join(f"{each['gate']} {each['state']}: {each['said']}" for each in seen["gates"])
-            return f"{seen['watched_seconds']:g} s, {seen['looks']} looks: {gates}"
-        case dict():
-            return "; ".join(f"{name} {_evidence(value)}" for name, value in seen.items())
-        case _:
-            return str(seen)
