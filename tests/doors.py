@@ -127,6 +127,8 @@ class Door:
     metrics_port: int = field(default_factory=free_port)
     weight: int = 100
     process: "subprocess.Popen[bytes] | None" = None
+    plain: bool = False
+    """Carriers are spoken to without TLS."""
 
     def configure(self) -> None:
         """Write what the role would, with places of this test."""
@@ -139,7 +141,7 @@ class Door:
             **DEFAULTS,
             "front_door_weight": self.weight,
             "front_door_metrics_port": self.metrics_port,
-            "front_door_backends": [{**backend, "check_status": 200, "plain": False, "servers": servers}],
+            "front_door_backends": [{**backend, "check_status": 200, "plain": self.plain, "servers": servers}],
             "ansible_managed": "a test",
         }
         engine = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
@@ -153,6 +155,7 @@ class Door:
 
     def _placed(self, text: str) -> str:
         places = {
+            "/etc/haproxy/haproxy.cfg": "haproxy.cfg",
             "/etc/pachon/pki": "pki",
             "/run/haproxy/admin.sock": "admin.sock",
             "/var/lib/pachon/front-door": "kept",
@@ -192,9 +195,22 @@ class Door:
             self.process.wait()
             self.process = None
 
-    def keep(self, *words: str) -> None:
-        """What its unit does before a reload or at its end."""
-        subprocess.run([sys.executable, str(self.folder / "front-door-state"), *words], check=True)
+    def unit(self, moment: str) -> None:
+        """What its unit has its own program do at that moment (``ExecReload``)."""
+        for line in (ROLE / "files" / "unit.conf").read_text().splitlines():
+            named, _, command = line.partition("=")
+            if named == moment and "front-door-state" in command:
+                argv = [sys.executable, str(self.folder / "front-door-state"), *command.split()[1:]]
+                subprocess.run(argv, check=True)
+
+    def reload(self) -> None:
+        """Reload it, as its unit does."""
+        assert self.process is not None
+        log = self.folder / "log"
+        workers = log.read_text().count("New worker")
+        self.unit("ExecReload")
+        os.kill(self.process.pid, signal.SIGUSR2)
+        until(lambda: log.read_text().count("New worker") > workers and self.answers())
 
     @property
     def driver(self) -> FrontDoor:

@@ -1,9 +1,7 @@
 """The front door as its role configures it: weights, drains, health, logs, and what outlives what."""
 
 import contextlib
-import os
 import shutil
-import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -60,12 +58,7 @@ def test_what_could_not_be_written_down_in_time_is_to_be_done_again(
 def test_weights_and_drains_outlive_a_reload_and_a_kill(door: Door) -> None:
     door.do(door.driver.set_weights(BACKEND, {"one": 3, "two": 50}))
     door.do(door.driver.drain(BACKEND, ["one"]))
-    door.keep()
-    assert door.process is not None
-    log = door.folder / "log"
-    workers = log.read_text().count("New worker")
-    os.kill(door.process.pid, signal.SIGUSR2)
-    until(lambda: log.read_text().count("New worker") > workers and door.answers())
+    door.reload()
     kept = door.servers()
     assert (kept["one"].weight, kept["one"].wanted, kept["two"].weight) == (3, Wanted.DRAIN, 50)
     door.do(door.driver.set_weights(BACKEND, {"two": 60}))
@@ -83,6 +76,50 @@ def test_another_declared_weight_begins_anew(door: Door) -> None:
     door.configure()
     door.start()
     assert {each.weight for each in door.servers().values()} == {80}
+
+
+def anew(door: Door, way: str) -> None:
+    """Have the front door go by the configuration that is there now."""
+    if way == "reload":
+        door.reload()
+    else:
+        door.unit("ExecStop")
+        door.kill()
+        door.unit("ExecStartPre")
+        door.start()
+
+
+@pytest.mark.parametrize("way", ["reload", "start"])
+def test_another_port_counts_from_the_next_reload_or_start_and_the_drain_stays(door: Door, way: str) -> None:
+    one = door.carriers[0]
+    door.do(door.driver.set_weights(BACKEND, {"one": 3, "two": 50}))
+    door.do(door.driver.drain(BACKEND, ["one"]))
+    one.stop()
+    until(lambda: not door.servers()["one"].healthy)
+    one.port = 0
+    one.start()
+    door.configure()
+    anew(door, way)
+    until(lambda: door.servers()["one"].healthy)
+    kept = door.servers()
+    assert (kept["one"].weight, kept["one"].wanted, kept["two"].weight) == (3, Wanted.DRAIN, 50)
+    door.do(door.driver.drain(BACKEND, ["two"]))
+    door.do(door.driver.ready(BACKEND, ["one"]))
+    until(lambda: door.who() == {"one"})
+
+
+@pytest.mark.parametrize("way", ["reload", "start"])
+def test_tls_to_servers_counts_from_the_next_reload_or_start(door: Door, way: str) -> None:
+    door.plain = True
+    door.configure()
+    door.kill()
+    door.start()
+    until(lambda: not any(each.healthy for each in door.servers().values()))
+    door.plain = False
+    door.configure()
+    anew(door, way)
+    until(lambda: all(each.healthy for each in door.servers().values()))
+    assert door.who() == {"one", "two"}
 
 
 def test_a_server_that_was_down_when_it_was_written_down_is_tried_at_the_next_start(door: Door) -> None:
