@@ -2,19 +2,13 @@
 
 Groups are those of the hosts, one for each role that every host has, plus ``site_<site>`` and ``enclave_<enclave>``;
 hosts are reached on the management segment, and their variables hold the arguments of their roles.
-``python -m pachon.inventory`` is what ``inventory/hosts`` runs.
+``inventory/hosts`` runs ``pachon.cli.inventory.main``, which knows what is in force as well.
 """
 
-import argparse
-import json
-import os
-import sys
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
-from pachon import hostvars, places
-from pachon.errors import PachonError
+from pachon import hostvars
 from pachon.model.facility import Facility, Host, HostState, Site
 
 AUTOMATION_USER = "pachon"
@@ -100,30 +94,3 @@ def variables_of(listing: Json, host: str) -> Json:
     meta = listing["_meta"]
     assert isinstance(meta, dict)
     return dict(meta["hostvars"].get(host, {}))
-
-
-def _answer(arguments: argparse.Namespace) -> Json:
-    from pachon import definition
-
-    facility = definition.load(definition.find(os.environ.get("PACHON_FACILITY") or "lab"))
-    listing = of_state(facility, places.state(facility.name))
-    return listing if arguments.host is None else variables_of(listing, arguments.host)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status of the inventory script, which Ansible calls with ``--list`` or ``--host NAME``."""
-    parser = argparse.ArgumentParser(prog="hosts", description="Ansible inventory of the facility in PACHON_FACILITY.")
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--list", action="store_true", help="all groups and hosts")
-    wanted.add_argument("--host", metavar="NAME", help="variables of one host")
-    try:
-        answer = _answer(parser.parse_args(arguments))
-    except PachonError as error:
-        sys.stderr.write(f"{error}\n")
-        return int(error.exit_code)
-    sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pachon import apply, definition, hostvars, in_force, places
+from pachon.cli import inventory
 from pachon.cli.main import run
 from pachon.errors import RefusedError
 from pachon.layers.hosts import SiteHosts
@@ -181,6 +182,8 @@ def test_commands_go_by_what_is_in_force(
     kept.close()
     assert run(["--json", "inventory", "--list"]) == 0
     assert json.loads(capsys.readouterr().out)["_meta"]["hostvars"][ADMIN]["admin_slots"] == {"a": told(NEW)}
+    assert inventory.main(["--host", ADMIN]) == 0  # what plain Ansible reads
+    assert json.loads(capsys.readouterr().out)["admin_slots"] == {"a": told(NEW)}
 
 
 def test_up_does_nothing_where_a_rollout_went_on_since_it_read_the_facility(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pachon.cli.inventory import main
 from pachon.definition import find, load
 from pachon.hostvars import EVERY_HOST, of
-from pachon.inventory import ansible, main
+from pachon.inventory import ansible
 from pachon.places import CHECKOUT
 
 SMALL = Path(__file__).resolve().parents[1] / "cases" / "definition" / "world" / "facilities" / "small"

@@ -1,5 +1,9 @@
-"""``pachon inventory``: the facility as Ansible's dynamic inventory, always JSON."""
+"""``pachon inventory``: the facility as Ansible's dynamic inventory, always JSON; also for ``inventory/hosts``."""
 
+import argparse
+import json
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,7 +11,7 @@ import typer
 from pachon import places
 from pachon.cli.answer import Answer, as_json_text
 from pachon.cli.frame import Call, Command, complete, example, verb
-from pachon.errors import UsageError
+from pachon.errors import PachonError, UsageError
 
 app = verb()
 
@@ -39,3 +43,23 @@ def inventory(
         call.host(facility, host)
         value = variables_of(value, host)
     return Answer(value=value, text=[as_json_text(value)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status of the inventory script, which Ansible calls with ``--list`` or ``--host NAME``."""
+    from pachon.inventory import of_state, variables_of
+
+    parser = argparse.ArgumentParser(prog="hosts", description="Ansible inventory of the facility in PACHON_FACILITY.")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--list", action="store_true", help="all groups and hosts")
+    wanted.add_argument("--host", metavar="NAME", help="variables of one host")
+    try:
+        asked = parser.parse_args(arguments)
+        facility = Call().facility()
+        listing = of_state(facility, places.state(facility.name))
+    except PachonError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_code)
+    answer = listing if asked.host is None else variables_of(listing, asked.host)
+    sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    return 0
