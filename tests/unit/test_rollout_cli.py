@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pachon.definition import rollouts
 from pachon.definition.catalogue import read
 from pachon.model.rollout import Canary, HealthGate, QueryGate, SmokeGate
 from pachon.places import CHECKOUT
+from tests.rollout_stage import keys
 from tests.rollout_world import FiledWorld
 from tests.rollouts import NEW, OLD
 
@@ -137,6 +139,49 @@ def test_a_bad_release_ends_with_6_is_held_and_may_be_lifted(
     archive = asked(capsys, "start", SERVICE, NEW.version, "--why", "CHG-9", "--site", "archive")
     assert [each["wave"] for each in archive["places"]] == ["archive"]
     assert asked(capsys, "start", SERVICE, NEW.version, "--why", "CHG-9", "--site", "base")["state"] == "done"
+
+
+def test_a_word_that_is_not_the_observatorys_is_refused_and_one_that_nobody_can_check_yet_is_kept(
+    facility: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, stranger, signers = keys(tmp_path)
+    there = facility / signers.name
+    signers.rename(there)
+    entry = facility.parents[1] / "catalogue" / SERVICE / "service.yaml"
+    entry.write_text(entry.read_text().replace("change:\n", "change:\n  observatory_veto: LDM-230\n", 1))
+    statuses: list[int] = []
+
+    def say(word: str, key: Path) -> None:
+        words = ["rollout", "say", SERVICE, word, "--key", str(key), "--why", "clouds"]
+        with ThreadPoolExecutor(1) as aside:  # whoever speaks is another process
+            statuses.append(aside.submit(run, words).result())
+
+    def talk(world: FiledWorld) -> None:
+        match len(statuses):
+            case 0:
+                say("yes", stranger)
+            case 1:
+                there.rename(signers)
+                say("no", own)
+                signers.rename(there)
+
+    made = cli.WORLDS["role"]
+
+    def world(*given: Any) -> Any:
+        found: Any = made(*given)
+        found.each_second = talk
+        return found
+
+    monkeypatch.setattr(cli, "WORLDS", {"role": world})
+    assert run(["--json", "rollout", "start", SERVICE, NEW.version, "--why", "CHG-7"]) == 6
+    assert statuses == [5, 0]
+    told = capsys.readouterr()
+    assert "is signed by nobody in" in told.err
+    assert "it waits for the file observatory_signers beside facility.yaml" in told.err
+    back = asked(capsys, "status", SERVICE)
+    assert (back["state"], back["wanted_why"]) == ("rolled back", "the Observatory says no: clouds")
+    late = asked(capsys, "say", SERVICE, "no", "--key", str(own), "--why", "late", status=5)
+    assert "has ended: rolled back" in late["error"]
 
 
 def test_what_was_not_proven_at_the_site_before_is_refused(facility: Path, capsys: pytest.CaptureFixture[str]) -> None:

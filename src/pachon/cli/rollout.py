@@ -160,14 +160,17 @@ def say(
     """Give the Observatory's signed word on a rollout, where the catalogue says that it has the last one.
 
     A yes lets places begin; a no turns everything back and holds the version, also in the middle.
+    Refused: a key of nobody in observatory_signers, beside facility.yaml. Without that file it is kept, and stops the
+    rollout until the file is there: then it is heard.
     """
+    from pachon import defined
     from pachon.approving import moment
     from pachon.rollout import words
     from pachon.rollout.plan import RolloutPlan
     from pachon.rollout.watching import find
     from pachon.store.rollouts import plan_of, speak
 
-    now = datetime.now(UTC)
+    now, signers = datetime.now(UTC), defined.find(Call.of(ctx).wanted) / words.SIGNERS
     with _store(Call.of(ctx).name_of_facility()) as store:
         row = find(store, which)
         made = RolloutPlan.model_validate(plan_of(store, row.id))
@@ -178,8 +181,16 @@ def say(
             )
         ends = moment(until, now) if until else None
         saying = words.Saying(rollout=row.id, plan=made.seal, says=word, until=ends, why=why)
-        speak(store, row.id, words.speak(saying, key, now=now))
-    return Answer(value=saying, text=[f"{word} to rollout {row.id} of {row.service} {row.version}: {why}"])
+        said = words.speak(saying, key, now=now)
+        unheard = words.deaf(signers)
+        if not unheard:
+            words.hear(said, signers, rollout=row.id, plan=made.seal)
+        speak(store, row.id, said)
+    return Answer(
+        value=saying,
+        text=[f"{word} to rollout {row.id} of {row.service} {row.version}: {why}"],
+        talk=[f"it waits for {unheard}"] if unheard else [],
+    )
 
 
 @app.command(cls=Command, epilog=example("pachon rollout lift science-portal 1.1.0 --why 'the sensor was at fault'"))

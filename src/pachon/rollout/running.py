@@ -318,7 +318,7 @@ class Running:
             raise _TurnedError
         if self.plan.needs_word and row.words > self._heard and not words.deaf(self.signers):
             await self._last_word()
-            self._heard = row.words
+            self._heard = self._heard if words.deaf(self.signers) else row.words
         longest = timedelta(minutes=self.plan.pace.mixed_minutes)
         if self._mixed_since is not None and self.world.now() - self._mixed_since > longest:
             why = f"two versions stood side by side for longer than {longest}"

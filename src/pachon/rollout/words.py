@@ -68,7 +68,13 @@ def hear(word: Word, signers: Path, *, rollout: str, plan: str) -> Heard:
         file = Path(folder) / "word"
         file.write_text(word.document)
         file.with_name("word.sig").write_text(word.signature)
-        by = ssh_signatures.signer(file, signers, namespace=NAMESPACE)
+        try:
+            by = ssh_signatures.signer(file, signers, namespace=NAMESPACE)
+        except RefusedError as error:
+            raise RefusedError(
+                f"a word on rollout {rollout} is signed by nobody in {signers}",
+                cure="have somebody of that file say it, with their own key",
+            ) from error
     try:
         saying = Saying.model_validate_json(word.document)
     except ValidationError as error:

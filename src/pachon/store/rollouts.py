@@ -176,9 +176,15 @@ def ask(store: Store, name: str, wanted: Wanted, *, by: str, why: str, at: datet
 
 
 def speak(store: Store, name: str, word: Word) -> None:
-    """Keep what the Observatory said of a rollout; whether it is theirs is seen when it is read."""
+    """Keep what the Observatory said of a rollout; whether it is theirs is seen when it is read.
+
+    Raises:
+        RefusedError: it has ended.
+    """
     with store.transaction() as connection:
-        _row_in(connection, name)
+        row = _row_in(connection, name)
+        if row.ended_at is not None:
+            raise RefusedError(f"rollout {name} has ended: {row.outcome}", cure="nothing to do")
         connection.execute(insert(rollout_words).values(rollout=name, **_written(asdict(word))))
 
 
