@@ -18,8 +18,9 @@ from pydantic import BaseModel
 
 from pachon import places
 from pachon.definition.campaigns import WrittenCampaign, WrittenPipeline
-from pachon.definition.written import TABLES, WrittenFacility, WrittenSite
+from pachon.definition.written import WrittenFacility, WrittenSite
 from pachon.definition.written_rollout import WrittenRelease, WrittenRollout
+from pachon.definition.written_rows import TABLES
 from pachon.definition.written_service import WrittenService
 from pachon.plan.approval import Approval
 from pachon.plan.document import Plan

@@ -12,17 +12,8 @@ from pachon.checks.spelling import did_you_mean
 from pachon.definition.documents import EVERYTHING, Document, Location, read_document
 from pachon.definition.tables import Table, read_table
 from pachon.definition.wording import complain, worth_telling
-from pachon.definition.written import (
-    NAME,
-    TABLES,
-    CableRow,
-    DiskRow,
-    MachineRow,
-    NicRow,
-    Written,
-    WrittenFacility,
-    WrittenSite,
-)
+from pachon.definition.written import NAME, Written, WrittenFacility, WrittenSite
+from pachon.definition.written_rows import TABLES, CableRow, DiskRow, MachineRow, NicRow
 from pachon.errors import Complaint
 
 Model = TypeVar("Model", bound=Written)
