@@ -19,6 +19,9 @@ from tests.e2e import making
 from tests.e2e.rig import PACHON, Rig
 from tests.e2e.users import Users
 
+NAME, NETWORK = "t-roll", "198.19.176"
+MEASURING = making.host(NAME, 2)
+"""The host with Prometheus, and with the front door."""
 SERVICE, SITE = "data-access-apis", "here"
 ENTRY = CHECKOUT / "inventory" / "catalogue" / SERVICE
 GROUPS = {2: "[dns, front_door, metrics]", 3: "[tap]", 4: "[tap]"}
