@@ -143,3 +143,13 @@ def _certify(folder: Path, name: str, *, user: str, groups: tuple[str, ...] = ()
     path.write_text(made)
     path.with_suffix(".key").write_bytes(private)
     return path
+
+
+def kubeconfig(access: Access, *, token: str = "") -> str:
+    """What leads to it: by the certificate, or by a token that it may not know."""
+    user = f"{{token: {token}}}" if token else f"{{client-certificate: {access.certificate}, client-key: {access.key}}}"
+    return (
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+        f"clusters: [{{name: c, cluster: {{server: '{access.server}', certificate-authority: {access.authority}}}}}]\n"
+        f"users: [{{name: u, user: {user}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+    )

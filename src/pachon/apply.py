@@ -34,7 +34,7 @@ from pachon.progress import Event, Progress
 from pachon.sealing import begin, keep, refuse_other_definition, settle
 from pachon.site_look import look
 from pachon.site_run import Failed, SiteRun
-from pachon.sites import CODE, hardware_of, hosts_of
+from pachon.sites import CODE, cluster_of, hardware_of, hosts_of
 from pachon.store.database import Store, open_store
 from pachon.store.lease import Lease, hold, note_outcome
 
@@ -133,6 +133,7 @@ class Run:
             lease=lease,
             code=self.code,
             progress=tap,
+            cluster=cluster_of(hardware, self.ground, state=self.order.state, lease=lease, progress=tap),
         )
 
 
@@ -215,7 +216,8 @@ async def _up(run: Run) -> UpReport:
         lacks=tuple(run.ground.lacks),
         changed=any(changes.values())
         or any(number for verb, number in roles.items() if verb != "in order")
-        or any(site.forgotten or site.given_back for site in sites),
+        or any(site.forgotten or site.given_back for site in sites)
+        or any(site.cluster is not None and site.cluster.changed for site in sites),
         why="; ".join(site.why for site in sites) or "no host is to exist yet",
         changes=changes,
         controllers=tuple(each for each in handed if each is not None),
@@ -238,6 +240,7 @@ async def _planned(run: Run, sites: Sequence[SiteRun]) -> tuple[Plan, list[Seen]
     known_addresses = {address for site in sites for address in site.addresses()}
     known_addresses |= {f"{placed.site}/service/{placed.service}" for placed in order.facility.placements}
     known_addresses |= {f"{site.site.name}/role/{role}" for site in sites for role in hostvars.ROLES}
+    known_addresses |= {action.address for action in plan.actions if action.layer == "clusters"}
     refuse_unknown([address for address in order.destroy if "/quorum/" not in address], known_addresses)
     refuse_unapproved(plan, order.destroy, command=order.approving)
     for site in sites:
@@ -253,9 +256,15 @@ async def _planned(run: Run, sites: Sequence[SiteRun]) -> tuple[Plan, list[Seen]
 async def _settled(run: Run, sites: Sequence[SiteRun], approved: Plan | None) -> tuple[Plan, list[Seen]]:
     order = run.order
     looks = await asyncio.gather(
-        *(look(each.site, each.hardware, each.hosts, code=run.code, progress=each.progress) for each in sites)
+        *(
+            look(each.site, each.hardware, each.hosts, each.cluster, code=run.code, progress=each.progress)
+            for each in sites
+        )
     )
-    seen = [Seen(each.site, each.hardware, each.hosts, found) for each, found in zip(sites, looks, strict=True)]
+    seen = [
+        Seen(each.site, each.hardware, each.hosts, found, each.cluster)
+        for each, found in zip(sites, looks, strict=True)
+    ]
     return await settle(
         order.facility,
         seen,
@@ -269,7 +278,9 @@ async def _settled(run: Run, sites: Sequence[SiteRun], approved: Plan | None) ->
 
 async def _child(run: Run, sites: Sequence[SiteRun], plan: Plan) -> str:
     """File with the plan of what the approved one did not hold; empty if it held all."""
-    if run.order.plan is None or not any(site.hosts is not None and site.hosts.refused for site in sites):
+    outside = any(site.hosts is not None and site.hosts.refused for site in sites)
+    outside |= any(site.cluster is not None and bool(site.cluster.outside) for site in sites)
+    if run.order.plan is None or not outside:
         return ""
     child, _ = await _settled(run, sites, None)
     return str(keep(sealed(child.model_copy(update={"child_of": plan.seal})), run.order.state))

@@ -5,11 +5,11 @@ A stack whose inputs are those of its receipt and whose resources were just seen
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pachon import hostvars, places
+from pachon import hostvars, places, planning_objects
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
 from pachon.ground import Images, Stands, hardware
@@ -19,6 +19,7 @@ from pachon.layers.hardware import SiteHardware, code_digest
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.layers.leaving import named
 from pachon.layers.role_trees import role_texts
+from pachon.layers.site_cluster import SiteCluster
 from pachon.model.facility import Facility, HostName, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.model.manifest import LEFT, STRANGER
@@ -28,7 +29,7 @@ from pachon.plan.document import Action, Difference, EngineRun, Fact, Plan
 from pachon.plan.making import Basis, DeferredRoles, Findings, Made, definition_of, plan_of
 from pachon.progress import Event, Progress
 from pachon.site_look import Look, look, previews
-from pachon.sites import CODE, facts_of, hardware_of, hosts_of
+from pachon.sites import CODE, cluster_of, facts_of, hardware_of, hosts_of
 from pachon.store.database import open_store
 from pachon.store.journal import standing
 from pachon.store.receipts import Version, versions_under
@@ -44,6 +45,7 @@ class Seen:
     hardware: SiteHardware
     hosts: SiteHosts | None
     look: Look
+    cluster: SiteCluster | None = None
     planned: Mapping[StackName, list[PlannedAction]] = field(default_factory=dict)
     holding: Mapping[str, str] = field(default_factory=dict)
     """What lies in volumes that are to go."""
@@ -81,8 +83,9 @@ async def make(
             return Findings(site=site.name, actions=(), notes=(f"site {site.name}: no host is to exist yet",))
         layer = hardware_of(facility, site, state=state, store=store, ground=ground, images=images, progress=progress)
         hosts = hosts_of(layer, ground, state=state, progress=progress)
-        found = await look(site, layer, hosts, code=code, progress=progress, eyes=look_first)
-        return findings(await ask(Seen(site, layer, hosts, found), progress=progress))
+        cluster = cluster_of(layer, ground, state=state, progress=progress)
+        found = await look(site, layer, hosts, cluster, code=code, progress=progress, eyes=look_first)
+        return findings(await ask(Seen(site, layer, hosts, found, cluster), progress=progress))
 
     try:
         found = await asyncio.gather(*(one(site) for site in sites))
@@ -145,7 +148,7 @@ async def ask(seen: Seen, *, progress: Progress) -> Seen:
     going |= {orphan.stamp.address for orphan in seen.look.orphans if "/volume/" in orphan.stamp.address}
     inputs = {entry.address: entry.inputs for entry in seen.look.made if entry.address in going}
     holding = await seen.hardware.holding(inputs) if inputs and seen.look.looked else {}
-    return Seen(site, seen.hardware, seen.hosts, seen.look, planned, holding, tuple(notes))
+    return replace(seen, planned=planned, holding=holding, notes=tuple(notes))
 
 
 def _counted(planned: Mapping[StackName, Sequence[PlannedAction]]) -> str:
@@ -170,6 +173,7 @@ def findings(seen: Seen) -> Findings:
         actions += roles
     actions += [_of_slurm(site, name, "delete") for name in found.workers]
     actions += [_of_slurm(site, name, "update") for name in found.returning]
+    actions += planning_objects.actions(site, found.cluster)
     return Findings(
         site=site.name,
         actions=tuple(actions),
@@ -178,10 +182,12 @@ def findings(seen: Seen) -> Findings:
             EngineRun(address=seen.hardware.receipt_address(name), reason=found.reason(name)) for name in found.todo
         ),
         made=tuple(Made(address=entry.address, inputs=entry.inputs) for entry in found.made),
+        objects=planning_objects.deferred(seen.cluster, found.cluster),
+        taking=planning_objects.taking(found.cluster),
         holding=dict(seen.holding),
         facts=tuple(facts(seen, receipts)),
         parent=parent(seen, receipts),
-        notes=(*seen.notes, *_unanswered(seen.hosts)),
+        notes=(*seen.notes, *_unanswered(seen.hosts), *planning_objects.notes(found.cluster)),
     )
 
 
@@ -201,6 +207,8 @@ def facts(seen: Seen, receipts: Mapping[str, Version] | None = None) -> list[Fac
         value = kept[address].inputs_digest if address in kept else ""
         told.append(Fact(address=address, kind="stack", value=value))
     told += [Fact(address=each.address, kind="seen", value=each.condition) for each in found.seen.values()]
+    if found.cluster is not None:
+        told.append(Fact(address=f"{site}/cluster", kind="seen", value=found.cluster.condition))
     secrets = {} if seen.hosts is None else seen.hosts.digests_of_secrets()
     told += [
         Fact(address=f"{site}/secret/{name}", kind="secret", value=value) for name, value in secrets.items() if value

@@ -11,10 +11,11 @@ from pathlib import Path
 from pachon.drivers.pulumi import PlannedAction
 from pachon.ground import Images
 from pachon.layers.bounds import Bound
+from pachon.layers.clusters import Granted
 from pachon.layers.policies import node_address
 from pachon.model.facility import Facility, HostName
 from pachon.model.hardware import StackName
-from pachon.plan.bounds import deferred_in, refuse_outside, removals_in, roles_of
+from pachon.plan.bounds import deferred_in, objects_of, refuse_outside, removals_in, roles_of
 from pachon.plan.document import Plan, Verb, text_of_file
 from pachon.plan.making import Basis, definition_of, plan_of
 from pachon.plan.moving import moved, refuse_moved
@@ -56,6 +57,7 @@ async def settle(
         known = [fact for each in seen for fact in facts(each)]
         parents = {each.site.name: parent(each) for each in seen}
         refuse_moved(moved(approved, basis, parents, known, given=_given(seen)))
+        _grant(seen, approved)
         return approved, [_held(each, approved) for each in seen]
     if approved is not None:
         refuse_moved(moved(approved, basis, {}, ()))
@@ -65,6 +67,7 @@ async def settle(
     if approved is not None:
         refuse_outside(plan, approved, kept=str(keep(plan, state)))
         _bind(asked, approved)
+    _grant(asked, plan)
     return plan, list(asked)
 
 
@@ -113,6 +116,13 @@ def _bind(seen: Iterable[Seen], plan: Plan) -> None:
     for each in seen:
         if each.hosts is not None:
             each.hosts.bound = bound
+
+
+def _grant(seen: Iterable[Seen], plan: Plan) -> None:
+    """Let nothing be done in clusters but what the plan holds."""
+    for each in seen:
+        if each.cluster is not None:
+            each.cluster.granted = Granted(*objects_of(plan, each.site.name))
 
 
 def _held(seen: Seen, plan: Plan) -> Seen:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from pachon.drivers.pulumi import PlannedAction
 from pachon.drivers.ssh import Credentials, Fleet
 from pachon.layers import served
+from pachon.layers.clusters import ClusterSight
 from pachon.layers.hardware import Observation, Observations, SiteHardware
 from pachon.layers.hosts import Eyes, RoleWork, SiteHosts
 from pachon.layers.policies import leaving_workers, returning_workers
+from pachon.layers.site_cluster import SiteCluster
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, StackName
 from pachon.progress import Event, Progress
@@ -49,6 +51,8 @@ class Look:
     """Hosts that the site's Slurm is to forget."""
     returning: tuple[HostName, ...] = ()
     """Workers on which it is to let jobs begin again: a killed run was at taking them away."""
+    cluster: ClusterSight | None = None
+    """What the site's cluster holds; None where that is no matter of ours."""
 
     @property
     def todo(self) -> tuple[StackName, ...]:
@@ -65,7 +69,14 @@ class Look:
 
 
 async def look(
-    site: Site, hardware: SiteHardware, hosts: SiteHosts | None, *, code: str, progress: Progress, eyes: bool = True
+    site: Site,
+    hardware: SiteHardware,
+    hosts: SiteHosts | None,
+    cluster: SiteCluster | None = None,
+    *,
+    code: str,
+    progress: Progress,
+    eyes: bool = True,
 ) -> Look:
     """What was seen at the site; changes nothing. Without ``eyes`` only what is remembered is asked."""
     made = tuple(standing(hardware.store, site.name))
@@ -89,7 +100,15 @@ async def look(
         pending=pending,
         workers=() if hosts is None else await asyncio.to_thread(leaving_workers, site, hosts.store),
         returning=() if hosts is None else await asyncio.to_thread(returning_workers, site, hosts.store),
+        cluster=None if cluster is None else await _in_cluster(site, cluster, eyes=eyes and bool(made)),
     )
+
+
+async def _in_cluster(site: Site, cluster: SiteCluster, *, eyes: bool) -> ClusterSight:
+    """What the site's cluster holds; one that our own hosts make is not asked before anything of them stands."""
+    if eyes or site.kubeconfig:
+        return await cluster.look()
+    return ClusterSight(away="it is yet to be made, or nobody looked")
 
 
 async def _seen(hardware: SiteHardware, hosts: SiteHosts | None, progress: Progress) -> Observations:

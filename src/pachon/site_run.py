@@ -17,6 +17,7 @@ from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
 from pachon.layers.leaving import still_there
 from pachon.layers.policies import WORKER, SitePolicies, node_address
+from pachon.layers.site_cluster import SiteCluster
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, through_switches
@@ -50,6 +51,8 @@ class SiteRun:
     """Digest of the program text."""
     progress: Tap
     """Heard by the engine's events too."""
+    cluster: SiteCluster | None = None
+    """None where nothing is to be in a cluster, nor was."""
     destroy_data: frozenset[str] = frozenset()
     """Volumes that may go with the data that the plan has seen in them."""
     results: dict[StackName, StackResult] = field(default_factory=dict)
@@ -72,7 +75,8 @@ class SiteRun:
         todo, pending = found.todo, found.pending
         if self.hosts is not None:
             await asyncio.to_thread(self.hosts.make_secrets)
-        if not todo and not found.orphans and not pending and not found.workers and not found.returning:
+        objects = found.cluster is not None and not found.cluster.is_done
+        if not (todo or found.orphans or pending or found.workers or found.returning or objects):
             await self.hardware.settle()
             self.why = f"site {self.site.name}: nothing changed: {self._why_nothing(len(found.seen))}"
         else:
@@ -87,6 +91,8 @@ class SiteRun:
             told += self._why_played(pending)
             told += [f"had Slurm forget {name}" for name in await self._forget(found.workers)]
             told += [f"had jobs begin again on {name}" for name in await self._give_back(found.returning)]
+            if objects and self.cluster is not None:
+                told += await self._fill_cluster(self.cluster)
             self.why = f"site {self.site.name}: " + "; ".join(told)
         for name in STACKS:
             if name not in todo:
@@ -235,6 +241,12 @@ class SiteRun:
         kept = {each.address for each in troubles}
         self.given_back = {name for name in sound if node_address(self.site.name, name) not in kept}
         return sorted(self.given_back)
+
+    async def _fill_cluster(self, cluster: SiteCluster) -> list[str]:
+        """Bring the site's cluster to what it is to hold; what was done, for people."""
+        troubles = await cluster.carry_out()
+        self.failures += [Failed(address=t.address, error=t.error, cure=t.cure) for t in troubles]
+        return cluster.told
 
     def _policies(self, hosts: SiteHosts) -> SitePolicies:
         return SitePolicies(self.site, hosts.state, hosts.store, self.lease, hosts.endpoints, self.progress)

@@ -11,6 +11,7 @@ from pachon.drivers.run_file import SiteAccess
 from pachon.ground import Ground, Images
 from pachon.layers.hardware import SiteHardware
 from pachon.layers.hosts import SiteHosts
+from pachon.layers.site_cluster import SiteCluster, has_work
 from pachon.model.facility import Facility, Site
 from pachon.model.hardware import STACKS, ImageFacts, Kind
 from pachon.progress import Progress
@@ -102,4 +103,23 @@ def hosts_of(
         endpoints=ground.endpoints,
         lease=lease,
         progress=progress,
+    )
+
+
+def cluster_of(
+    hardware: SiteHardware, ground: Ground, *, state: Path, progress: Progress, lease: Lease | None = None
+) -> SiteCluster | None:
+    """The clusters layer of a site; None where nothing is to be in a cluster, nor was, and on a twin of hosts."""
+    stack = hardware.stack_by_name["compute"]
+    site = stack.facility.site(stack.site)
+    if (ground.kind == "twin" and not site.kubeconfig) or not has_work(stack.facility, site, hardware.store):
+        return None
+    return SiteCluster(
+        facility=stack.facility,
+        site=site,
+        state=state,
+        store=hardware.store,
+        endpoints=ground.endpoints,
+        progress=progress,
+        lease=lease,
     )

@@ -11,7 +11,7 @@ import functools
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,8 +142,8 @@ def seed(place: Place, facility: Facility) -> None:
     (place.fixed / "cache" / "images").mkdir(parents=True)
 
 
-def furnish(place: Place) -> None:
-    """Put the edges on files in this process, for good."""
+def furnish(place: Place, put: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Put the edges on files in this process; for good, if ``put`` does not know better."""
     beats: list[int] = []
 
     def heartbeat() -> None:
@@ -185,7 +185,7 @@ def furnish(place: Place) -> None:
         (ca, "host_keys"): lambda state, site: installations(place.world),
     }
     for (owner, name), value in changes.items():
-        setattr(owner, name, value)
+        put(owner, name, value)
 
 
 def _leases(store: Store) -> list[leases.Lease]:

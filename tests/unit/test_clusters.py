@@ -17,7 +17,7 @@ from pachon.layers.awaiting import until_rolled_out
 from pachon.layers.clusters import Attempt, ClusterSight, Granted, Looking, attempt
 from pachon.model.cluster_object import KINDS, OWNER, ClusterObject, namespace_object, object_of
 from pachon.progress import Event, silent
-from tests.api_server import api_server
+from tests.api_server import api_server, kubeconfig
 
 pytestmark = pytest.mark.timeout(3000)
 
@@ -145,15 +145,6 @@ def test_who_has_no_rights_is_told_so(access: Access, tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match=r"cluster existing: Unauthorized; see the certificate or token"):
         cluster.ready()
     cluster.close()
-
-
-def kubeconfig(access: Access, *, token: str = "") -> str:
-    user = f"{{token: {token}}}" if token else f"{{client-certificate: {access.certificate}, client-key: {access.key}}}"
-    return (
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-        f"clusters: [{{name: c, cluster: {{server: '{access.server}', certificate-authority: {access.authority}}}}}]\n"
-        f"users: [{{name: u, user: {user}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
-    )
 
 
 def test_an_existing_cluster_is_reached_by_its_kubeconfig(access: Access, tmp_path: Path) -> None:

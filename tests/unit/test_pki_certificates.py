@@ -117,3 +117,21 @@ def test_a_user_of_a_host_has_a_certificate_of_its_own(state: Path) -> None:
     assert why(state, key, issued(state, key), subject=user) == "it is for another user"
     assert not pki.is_due(state, "base", "a.test+system-node-a", NOW)
     assert pki.is_due(state, "base", "other.test", NOW)
+
+
+def logged_in(state: Path, *, days: int = 0) -> Path:
+    """The certificate by which we log in to a cluster."""
+    groups = ("system:masters",)
+    return pki.client(state, "base", user="pachon:controller", groups=groups, now=NOW + timedelta(days=days))
+
+
+def test_we_log_in_by_a_certificate_that_is_made_anew_when_it_is_due_and_not_before(state: Path) -> None:
+    made = logged_in(state)
+    first = made.read_bytes()
+    certificate = x509.load_pem_x509_certificate(first)
+    assert certificate.subject.rfc4514_string() == "CN=pachon:controller,O=system:masters"
+    key = serialization.load_pem_private_key(made.with_suffix(".key").read_bytes(), password=None)
+    assert certificate.public_key() == key.public_key()
+    assert made.with_suffix(".key").stat().st_mode & 0o777 == 0o600
+    assert logged_in(state, days=59).read_bytes() == first
+    assert logged_in(state, days=61).read_bytes() != first

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pachon.checks.hosts import in_enclave
 from pachon.checks.notes import ANYTHING, Note, near
-from pachon.model.facility import Facility, Flow, Host, Placement
+from pachon.model.facility import Facility, Flow, Host, Placement, Site
 from pachon.model.hardware import MANAGEMENT
 from pachon.model.service import Need, Service
 
@@ -57,6 +57,15 @@ def flows(facility: Facility) -> Iterator[Note]:
                 yield Note(address, f"there is no port {port}", "ports go up to 65535", "ports")
 
 
+CONTROLLER = "kubernetes_controller"
+"""Hosts of this group make a site's cluster."""
+
+
+def has_cluster(site: Site) -> bool:
+    """Whether services can run in Kubernetes there."""
+    return bool(site.kubeconfig) or any(CONTROLLER in host.groups for host in site.hosts)
+
+
 def placement_address(placement: Placement) -> str:
     """Address of a placement."""
     return f"placement/{placement.service}/{placement.site}/{placement.enclave}"
@@ -65,8 +74,15 @@ def placement_address(placement: Placement) -> str:
 def placements(facility: Facility, services: Mapping[str, Service]) -> Iterator[Note]:
     """Placements of, at, in or on what is not there."""
     sites = {site.name: site for site in facility.sites}
+    owners: dict[tuple[str, ...], str] = {}
     for placement in facility.placements:
         address = placement_address(placement)
+        for each in placement.manifests:
+            kind, name = str(each.body["kind"]), str(each.body["metadata"]["name"])
+            other = owners.setdefault((placement.site, placement.enclave, kind, name), placement.service)
+            if other != placement.service:
+                wrong = f"the {kind} {name} of {placement.service} is also one of {other} in {placement.enclave}"
+                yield Note(address, wrong, f"give it another name in {each.where}", "service")
         service = services.get(placement.service)
         if service is None:
             cure = near(placement.service, services, otherwise="add it to inventory/catalogue")
@@ -82,6 +98,10 @@ def placements(facility: Facility, services: Mapping[str, Service]) -> Iterator[
             yield Note(address, f"there is no site {placement.site!r}", cure, "site", missing=placement.site)
             continue
         yield from in_enclave(facility, site, placement.enclave, address)
+        if placement.manifests and not has_cluster(site):
+            wrong = f"{placement.service} runs in Kubernetes, and {placement.site} has no cluster"
+            cure = f"put a host there into the group {CONTROLLER}, or name the kubeconfig of a cluster that exists"
+            yield Note(address, wrong, cure, "site", missing=ANYTHING)
         groups = {group for host in site.hosts if host.enclave == placement.enclave for group in host.groups}
         if placement.group and placement.group not in groups:
             wrong = f"no host of {placement.enclave} at {placement.site} is in the group {placement.group!r}"

@@ -83,7 +83,7 @@ def plan(
 
 def text_of(made: "Plan") -> list[Part]:
     """The plan for a screen: equal actions of a wave on one line."""
-    from pachon.plan.folding import deferrals_of, header, lines_of, named
+    from pachon.plan.folding import deferrals_of, header, lines_of
 
     lines = lines_of(made)
     rows: list[tuple[object, ...]] = [
@@ -95,11 +95,7 @@ def text_of(made: "Plan") -> list[Part]:
     if len(lines) > LINES_SHOWN:
         told.append(f"… and {len(lines) - LINES_SHOWN} more lines; --json has all")
     for each in deferrals_of(made):
-        number = len(each.hosts)
-        told.append(
-            f"deferred at {each.site}: {each.roles} roles on {number} host{'s' if number > 1 else ''} "
-            f"({named(each.hosts)}), at most {each.risk}, once they stand"
-        )
+        told.append(each.told)
     told += [f"engine started for {each.address}: {each.reason}" for each in made.engines]
     told += [f"risk {line.risk}: {line.what} at {line.site}: {line.why_risk}" for line in lines if line.risk == "high"]
     told += [f"needs --destroy {address} ({verb})" for address, verb in made.destroys.items()]

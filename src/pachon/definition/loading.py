@@ -13,12 +13,13 @@ from pachon.definition.catalogue import CATALOGUE
 from pachon.definition.catalogue import read as read_catalogue
 from pachon.definition.documents import EVERYTHING
 from pachon.definition.lines import Lines
+from pachon.definition.manifests import placed_manifests
 from pachon.definition.resolving import resolve
 from pachon.definition.sources import Sources, read_sources, shown_path
 from pachon.definition.wording import shown
 from pachon.definition.written import NAME
 from pachon.errors import Complaint, DefinitionError, UsageError
-from pachon.model.facility import Facility, HostName, Serial
+from pachon.model.facility import Facility, HostName, Placement, Serial
 from pachon.model.service import Service
 
 FACILITIES = places.CHECKOUT / "inventory" / "facilities"
@@ -77,7 +78,8 @@ def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Ex
     catalogue = read_catalogue(catalogue_of(folder))
     complaints = [*sources.complaints, *resolved.complaints, *catalogue.complaints]
     warnings: list[Complaint] = []
-    facility = None if resolved.facility is None else _offering(resolved.facility, catalogue.services)
+    facility, of_manifests = _offering(resolved.facility, catalogue.services, catalogue_of(folder))
+    complaints += of_manifests
     if facility is not None:
         notes = check(facility, None if catalogue.complaints else catalogue.services)
         if told := [note for note in notes if not _follows(note, sources)]:
@@ -87,13 +89,23 @@ def examine(path: Path, *, existing: Mapping[HostName, Serial] = NO_HOSTS) -> Ex
     return Examined(facility, tuple(sorted(set(complaints))), tuple(sorted(set(warnings))))
 
 
-def _offering(facility: Facility, services: Mapping[str, Service]) -> Facility:
-    """The facility with what the catalogue says of the services that it places."""
-    placed = [
-        each.model_copy(update={"offer": services[each.service].offer}) if each.service in services else each
-        for each in facility.placements
-    ]
-    return facility.model_copy(update={"placements": tuple(placed)})
+def _offering(
+    facility: Facility | None, services: Mapping[str, Service], catalogue: Path
+) -> tuple[Facility | None, list[Complaint]]:
+    """The facility with what the catalogue says of services that it places, and what is wrong with their manifests."""
+    if facility is None:
+        return None, []
+    placed: list[Placement] = []
+    complaints: list[Complaint] = []
+    for each in facility.placements:
+        service = services.get(each.service)
+        if service is None:
+            placed.append(each)
+            continue
+        manifests, told = placed_manifests(service, catalogue, enclave=each.enclave)
+        complaints += told
+        placed.append(each.model_copy(update={"offer": service.offer, "manifests": manifests}))
+    return facility.model_copy(update={"placements": tuple(placed)}), complaints
 
 
 def catalogue_of(folder: Path) -> Path:

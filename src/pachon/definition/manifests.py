@@ -11,6 +11,8 @@ from pachon.checks.cluster_objects import faults
 from pachon.definition.documents import Builder, Document, read_text
 from pachon.definition.sources import shown_path
 from pachon.errors import Complaint
+from pachon.model.cluster_object import PlacedManifest
+from pachon.model.service import Service, ServiceState
 
 PATTERN = "*.yaml"
 
@@ -65,6 +67,23 @@ def read_manifests(folder: Path, *, namespaces: Collection[str] = ()) -> Manifes
                 continue
             objects.append(manifest)
     return Manifests(tuple(objects), tuple(complaints))
+
+
+def placed_manifests(
+    service: Service, catalogue: Path, *, enclave: str
+) -> tuple[tuple[PlacedManifest, ...], tuple[Complaint, ...]]:
+    """What of a service an enclave's cluster is to hold, and what is wrong with it there; of declared ones nothing."""
+    kubernetes = service.deployment.kubernetes if service.deployment is not None else None
+    if kubernetes is None or kubernetes.form != "manifests" or service.state is ServiceState.DECLARED:
+        return (), ()
+    found = read_manifests(catalogue / service.name / kubernetes.path, namespaces=(enclave,))
+    # The catalogue itself has told the rest, whatever the enclave.
+    told = tuple(each for each in found.complaints if each.wrong.startswith("the namespace "))
+    placed = [
+        PlacedManifest(body=each.body, where=f"{service.name}/{kubernetes.path}/{each.where.rpartition('/')[2]}")
+        for each in found.objects
+    ]
+    return tuple(placed), told
 
 
 def _documents(path: Path, shown: str, complaints: list[Complaint]) -> Iterator[Document]:

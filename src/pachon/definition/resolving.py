@@ -240,6 +240,7 @@ def _site(
         deploy=DeployLimits(**written.deploy.model_dump()),
         racks=tuple(Rack(name=rack.name, units=rack.units) for rack in written.racks),
         pools=tuple(_pool(name, pool) for pool in written.pools),
+        kubeconfig=written.kubeconfig or "",
     )
 
 

@@ -21,6 +21,7 @@ DOMAIN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9
 PORT = r"^(tcp|udp)/[1-9][0-9]{0,4}$"
 FINGERPRINT = r"^([0-9a-f]{64})?$"
 MOUNT = r"^(/[A-Za-z0-9][A-Za-z0-9._-]{0,62}){1,8}$"
+ABSOLUTE_PATH = r"^(/[A-Za-z0-9_.][A-Za-z0-9._+-]*)+$"
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}#{1,6}$"
 NEED = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?(/[a-z]([a-z0-9-]{0,38}[a-z0-9])?)?$"
 PROOF = r"^tests/[A-Za-z0-9_./-]+\.py(::[A-Za-z0-9_]+)+$"
@@ -38,6 +39,7 @@ WHAT_MATCHES: dict[str, str] = {
     DOMAIN: "a DNS domain in lower case with at least one dot, such as lab.pachon.test",
     PORT: "a protocol and a port, such as tcp/22 or udp/53",
     FINGERPRINT: "64 lower-case hexadecimal digits, or nothing",
+    ABSOLUTE_PATH: "an absolute path, such as /etc/pachon/kubeconfig",
     MOUNT: "an absolute path without dots for folders, such as /srv/landing",
     NAME_PATTERN: "a host name that ends in one # per digit of its number, such as base-batch##",
     NEED: "a service's folder, or <service>/<endpoint>",
@@ -334,3 +336,6 @@ class WrittenSite(Written):
     """Volumes in them."""
     deploy: WrittenDeployLimits = WrittenDeployLimits()
     """Limits of deployment."""
+    kubeconfig: Annotated[str, Field(pattern=ABSOLUTE_PATH)] | None = None
+    """Left out, services run in the cluster that hosts of the site make. Else: the file that leads to one which exists
+    already, on the machine from which the site is brought up."""

@@ -143,6 +143,32 @@ def issue(state: Path, site: str, *, request_pem: str, subject: Subject, now: da
     return made.decode()
 
 
+def client(state: Path, site: str, *, user: str, groups: Sequence[str], now: datetime) -> Path:
+    """The file of a certificate by which we log in to a service of the site; its key lies beside it (``.key``).
+
+    Raises:
+        MissingError: the key of the site's CA is not kept here.
+    """
+    subject = Subject(name=f"controller.{site}", user=user, user_groups=tuple(groups))
+    path = state / "pki" / site / "clients" / f"{user.replace(':', '-')}.crt"
+    with _held(state):
+        if path.exists() and not is_due(state, site, subject.record, now):
+            return path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+        pem = request.public_bytes(serialization.Encoding.PEM).decode()
+        made = issue(state, site, request_pem=pem, subject=subject, now=now)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        # A kill between the two leaves a pair that does not fit: without the certificate both are made anew.
+        path.unlink(missing_ok=True)
+        _write(path.with_suffix(".key"), private, mode=0o600)
+        _write(path, made.encode())
+    return path
+
+
 def _own_certificate(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     now, subject = datetime.now(UTC), _distinguished(name)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())

@@ -66,13 +66,20 @@ class ClusterSight:
     """Why the cluster could not be asked."""
 
     @property
+    def is_done(self) -> bool:
+        """Whether all is as wanted and nothing is waited for."""
+        return not self.away and not self.works and not self.waiting
+
+    @property
     def condition(self) -> str:
         """The same for as long as it is so: what a plan relies on."""
+        if self.away:
+            return "could not be asked"
         told = [
             [work.address, work.verb, work.given, [each.model_dump() for each in work.differences]]
             for work in self.works
         ]
-        return self.away or digest([sorted(self.same), sorted(told, key=str)])
+        return digest([sorted(self.same), sorted(told, key=str)])
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,10 @@ class Looking:
         keys = {each.key for each in wanted}
         works += [self._removal(key, body) for key, body in owned.items() if key not in keys]
         same = [each for each in wanted if told.get(each.key) is None]
-        waits = {self._address(each.key): waits_for(owned[each.key]) for each in same if each.kind in AWAITED}
+        waits = {self.address(each.key): waits_for(owned[each.key]) for each in same if each.kind in AWAITED}
         return ClusterSight(
             works=tuple(sorted(works, key=lambda work: work.address)),
-            same=tuple(self._address(each.key) for each in same),
+            same=tuple(self.address(each.key) for each in same),
             waiting={address: said for address, said in sorted(waits.items()) if said},
         )
 
@@ -129,7 +136,8 @@ class Looking:
                     found[kind.kind, metadata.get("namespace", ""), metadata["name"]] = body
         return found
 
-    def _address(self, key: Key) -> str:
+    def address(self, key: Key) -> str:
+        """What plans call it."""
         return address_of(self.site, *key)
 
     def _judged(self, wanted: ClusterObject, seen: Body | None) -> ObjectWork | None:
@@ -167,12 +175,12 @@ class Looking:
         found: tuple[Difference, ...] = (),
         conflicts: tuple[Conflict, ...] = (),
     ) -> ObjectWork:
-        address = self._address(wanted.key)
+        address = self.address(wanted.key)
         return ObjectWork(wanted.key, address, verb, reason, wanted.digest, wanted, found, conflicts)
 
     def _removal(self, key: Key, body: Body) -> ObjectWork:
         reason = "it is ours, and no manifest has it any more"
-        return ObjectWork(key, self._address(key), "delete", reason, str(body["metadata"]["uid"]))
+        return ObjectWork(key, self.address(key), "delete", reason, str(body["metadata"]["uid"]))
 
 
 def _applied(body: Body) -> str:

@@ -72,6 +72,14 @@ KINDS: Mapping[str, ObjectKind] = MappingProxyType(
 """All that manifests may hold, by name; sorted."""
 
 
+class PlacedManifest(Frozen):
+    """An object as a service's manifests have it, where the service is placed."""
+
+    body: dict[str, Any]
+    where: str
+    """Service, file and line."""
+
+
 class ClusterObject(Frozen):
     """An object that is to be in a site's cluster."""
 

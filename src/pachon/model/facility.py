@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from pachon.model.base import Frozen
+from pachon.model.cluster_object import PlacedManifest
 from pachon.model.instance import Instance
 from pachon.model.service import Offer
 
@@ -234,6 +235,8 @@ class Site(Frozen):
     deploy: DeployLimits
     racks: tuple[Rack, ...] = ()
     pools: tuple[Pool, ...] = ()
+    kubeconfig: str = ""
+    """Path of what leads to a cluster that existed before; empty: the site's own, if it has one."""
     instances: tuple[Instance, ...] = ()
     """What rollouts have left in force on hosts: never of the definition's files."""
 
@@ -353,6 +356,8 @@ class Placement(Frozen):
     """Hosts in this group carry it; empty where nothing of it runs on hosts yet."""
     offer: Offer | None = None
     """What its entry in the catalogue says to hosts; None where none was read."""
+    manifests: tuple[PlacedManifest, ...] = ()
+    """What of it the site's cluster is to hold."""
 
 
 class Facility(Frozen):

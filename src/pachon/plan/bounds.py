@@ -16,7 +16,7 @@ def outside(child: Plan, parent: Plan) -> list[str]:
         f"{action.address} ({action.verb})"
         for action in child.actions
         if action.verb != "unknown"
-        and not (action.layer == "hosts" and deferred.get(action.address) == action.given)
+        and not (action.layer in ("hosts", "clusters") and deferred.get(action.address) == action.given)
         and not any(_covers(known, action) for known in allowed.get(action.address, ()))
     ]
     roles = roles_of(parent)
@@ -38,6 +38,17 @@ def roles_of(plan: Plan) -> dict[str, str]:
 def deferred_in(plan: Plan) -> dict[str, str]:
     """The same, of what is in envelopes."""
     return {address: given for envelope in plan.envelopes for address, given in envelope.given.items()}
+
+
+def objects_of(plan: Plan, site: str) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+    """Of a site's cluster under a plan: what may be applied, what may go, and where fields may be taken from others."""
+    own = [action for action in plan.actions if action.layer == "clusters" and action.site == site]
+    envelopes = [each for each in plan.envelopes if each.host == f"{site}/cluster"]
+    given = {address: digest for each in envelopes for address, digest in each.given.items()}
+    given |= {action.address: action.given for action in own if action.verb in ("create", "update")}
+    removed = {action.address: action.given for action in own if action.verb == "delete"}
+    taken = {each.address for each in plan.protections if each.loses == "fields of others"}
+    return given, removed, frozenset(taken)
 
 
 def removals_in(plan: Plan) -> dict[str, set[str]]:
@@ -73,6 +84,8 @@ def _covers(known: Action, action: Action) -> bool:
     if action.layer == "hosts":
         same = known.given == action.given and (known.verb == "delete") == (action.verb == "delete")
         return same and _taken(action) <= _taken(known)
+    if action.layer == "clusters":
+        return known.given == action.given and (known.verb == "delete") == (action.verb == "delete")
     match action.verb:
         case "delete":
             return (known.verb == "delete" and known.after == action.after) or (

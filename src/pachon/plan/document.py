@@ -13,6 +13,8 @@ Verb = Literal["create", "update", "replace", "delete", "none", "unknown"]
 VERBS: tuple[Verb, ...] = ("create", "update", "replace", "delete", "unknown", "none")
 DESTROYING: tuple[Verb, ...] = ("replace", "delete")
 Layer = Literal["hardware", "hosts", "clusters", "policies"]
+DESTROYED: tuple[Layer, ...] = ("hardware", "clusters")
+"""Layers where what goes is lost."""
 Risk = Literal["low", "medium", "high", "destroys"]
 RISKS: tuple[Risk, ...] = ("low", "medium", "high", "destroys")
 """From the least to the greatest."""
@@ -38,7 +40,7 @@ class Action(Frozen):
     layer: Layer
     """Layer of work that does it."""
     stack: str
-    """Stack of the hardware layer that holds it (``leftover``: of a killed run); else ``hosts``, ``policies``."""
+    """Stack of the hardware layer that holds it (``leftover``: of a killed run); else the layer."""
     address: str
     """Of what it is done to."""
     verb: Verb
@@ -48,7 +50,8 @@ class Action(Frozen):
     after: str = ""
     """Generation that is to be made (or removed, where it is a delete)."""
     given: str = ""
-    """Of a role: digest of what it is played with, its text and its arguments; with anything else it is not played."""
+    """Of a role: digest of what it is played with, its text and its arguments; with anything else it is not played.
+    Of an object in a cluster: digest of what is applied; of its delete, which object goes."""
     differences: tuple[Difference, ...] = ()
     """Inputs that change, where it is an update or a replacement."""
     needs: tuple[str, ...] = ()
@@ -71,18 +74,18 @@ class Wave(Frozen):
 
 
 class Envelope(Frozen):
-    """Work on a host that cannot be previewed yet; inside these bounds it goes on by itself once the host is there."""
+    """Work on a host, or in a cluster, that cannot be previewed yet; inside these bounds it goes on by itself later."""
 
     site: str
     """Where it is done."""
     host: str
-    """Address of the host."""
+    """Address of the host, or of the cluster (``base/cluster``)."""
     waits_for: tuple[str, ...]
     """Addresses whose actions have to be done first."""
     addresses: tuple[str, ...]
-    """Of the roles that may be played."""
+    """Of the roles that may be played, or the objects that may be applied."""
     given: dict[str, str]
-    """By address, digest of what the role is played with."""
+    """By address, digest of what the role is played with, or of what is applied."""
     verbs: tuple[Verb, ...]
     """What may be done at them."""
     risk: Risk
@@ -116,8 +119,8 @@ class Protection(Frozen):
 
     address: str
     """What has to be named."""
-    loses: Literal["data", "last copy", "quorum"]
-    """What would be lost."""
+    loses: Literal["data", "fields of others", "last copy", "quorum"]
+    """What would be lost; of an object in a cluster, fields that somebody else has set."""
     by: tuple[str, ...]
     """Addresses whose destruction loses it."""
     why: str
@@ -178,7 +181,7 @@ class Plan(Frozen):
 
         A machine's record goes with its host and holds nothing; what a role left on a host is put aside there.
         """
-        gone = (action for action in self.actions if action.layer == "hardware" and action.verb in DESTROYING)
+        gone = (action for action in self.actions if action.layer in DESTROYED and action.verb in DESTROYING)
         listed = {action.address: action.verb for action in gone}
         return {address: verb for address, verb in sorted(listed.items()) if "/machine/" not in address}
 

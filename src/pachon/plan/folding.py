@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from pachon.model.base import Frozen
-from pachon.plan.document import RISKS, Action, Plan, Risk, Verb
+from pachon.plan.document import RISKS, Action, Envelope, Plan, Risk, Verb
 
 NAMED = 3
 """So many are named one by one; of more, the first and the last."""
@@ -35,12 +35,31 @@ class Line(Frozen):
 
 
 class Deferral(Frozen):
-    """Hosts whose roles wait for them."""
+    """Hosts whose roles wait for them, or a cluster whose objects do."""
 
     site: str
     hosts: tuple[str, ...]
-    roles: int
+    """None of a cluster."""
+    number: int
+    """Of roles, or of objects."""
     risk: Risk
+
+    @property
+    def what(self) -> str:
+        """In words: ``12 roles``."""
+        return counted(self.number, "role" if self.hosts else "object")
+
+    @property
+    def where(self) -> str:
+        """In words: ``2 hosts (a, b)``."""
+        number = len(self.hosts)
+        return f"{number} host{'s' if number > 1 else ''} ({named(self.hosts)})" if number else "the cluster"
+
+    @property
+    def told(self) -> str:
+        """In a line."""
+        at, once = ("on", "once they stand") if self.hosts else ("in", "once it can be asked")
+        return f"deferred at {self.site}: {self.what} {at} {self.where}, at most {self.risk}, {once}"
 
 
 def lines_of(plan: Plan) -> list[Line]:
@@ -59,23 +78,37 @@ def deferrals_of(plan: Plan) -> list[Deferral]:
     found = []
     for site in plan.sites:
         envelopes = [envelope for envelope in plan.envelopes if envelope.site == site]
-        if envelopes:
-            found.append(
-                Deferral(
-                    site=site,
-                    hosts=tuple(_name(envelope.host) for envelope in envelopes),
-                    roles=sum(len(envelope.addresses) for envelope in envelopes),
-                    risk=max((envelope.risk for envelope in envelopes), key=RISKS.index),
+        objects = [envelope for envelope in envelopes if is_of_cluster(envelope)]
+        for some in ([each for each in envelopes if each not in objects], objects):
+            if some:
+                found.append(
+                    Deferral(
+                        site=site,
+                        hosts=() if some is objects else tuple(_name(envelope.host) for envelope in some),
+                        number=sum(len(envelope.addresses) for envelope in some),
+                        risk=max((envelope.risk for envelope in some), key=RISKS.index),
+                    )
                 )
-            )
     return found
+
+
+def is_of_cluster(envelope: Envelope) -> bool:
+    """Whether it holds objects of a cluster, not roles of a host."""
+    return envelope.host == f"{envelope.site}/cluster"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 role``, ``2 roles``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def header(plan: Plan) -> str:
     """One line: what, how much of each verb, under which seal."""
     counts = ", ".join(f"{number} {verb}" for verb, number in plan.counts.items()) or "nothing at all"
-    deferred = sum(len(envelope.addresses) for envelope in plan.envelopes)
-    more = f", {deferred} roles deferred" if deferred else ""
+    roles = sum(len(envelope.addresses) for envelope in plan.envelopes if not is_of_cluster(envelope))
+    objects = sum(len(envelope.addresses) for envelope in plan.envelopes if is_of_cluster(envelope))
+    more = f", {roles} roles deferred" if roles else ""
+    more += f", {counted(objects, 'object')} deferred" if objects else ""
     return f"plan of {plan.facility}: {counts}{more}"
 
 
@@ -85,6 +118,8 @@ def kind_of(address: str) -> str:
     if found:
         return f"role {role}"
     parts = before.split("/")
+    if parts[1:2] == ["object"]:
+        return parts[2]
     return parts[1] if len(parts) > 1 else before
 
 

@@ -31,9 +31,9 @@ def graph(plan: Plan) -> str:
         parts.append(f'<text x="{x}" y="{TOP - 10}" class="head">deferred</text>')
     for row, each in enumerate(deferrals):
         told = (
-            f"{each.roles} roles, at most {each.risk}",
-            f"{each.site}: {named(each.hosts)}",
-            "once their hosts stand",
+            f"{each.what}, at most {each.risk}",
+            f"{each.site}: {named(each.hosts) or 'the cluster'}",
+            "once their hosts stand" if each.hosts else "once it can be asked",
         )
         parts.append(box((x, TOP + row * (BOX_HEIGHT + GAP_Y)), told, "#ffffff", dashed=True))
     width = MARGIN * 2 + max(1, len(columns) + bool(deferrals)) * (BOX_WIDTH + GAP_X)

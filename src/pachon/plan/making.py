@@ -8,11 +8,25 @@ from pydantic import Field
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility
 from pachon.model.stamp import digest
-from pachon.plan.document import RISKS, VERBS, Action, EngineRun, Envelope, Fact, Plan, Verb, Wave, sealed
+from pachon.plan.document import (
+    RISKS,
+    VERBS,
+    Action,
+    EngineRun,
+    Envelope,
+    Fact,
+    Plan,
+    Protection,
+    Verb,
+    Wave,
+    sealed,
+)
 from pachon.plan.needs import Ground, needs_of, waves_of
 from pachon.plan.protection import protections_of
 from pachon.plan.risks import risk_of
 
+CONTROLLER = "kubernetes_controller"
+"""The role that makes a cluster."""
 ROLES = "hosts"
 """Name of the place where roles stand beside stacks."""
 
@@ -34,6 +48,19 @@ class DeferredRoles(Frozen):
     """Of each role, by address, digest of what it is played with."""
 
 
+class DeferredObjects(Frozen):
+    """Objects of a cluster that can be told only once it can be asked."""
+
+    cluster: str
+    """Its address."""
+    host: str = ""
+    """Address of the host that it is governed from; empty for a cluster that existed before."""
+    given: dict[str, str]
+    """Of each object, by address, digest of what is applied."""
+    why: str
+    """Why it cannot be asked, for people."""
+
+
 class Findings(Frozen):
     """What one site's layers say would be done, and what they said it from."""
 
@@ -41,6 +68,9 @@ class Findings(Frozen):
     actions: tuple[Action, ...]
     """Without needs and risk; those with nothing to do as well."""
     deferred: tuple[DeferredRoles, ...] = ()
+    objects: DeferredObjects | None = None
+    taking: dict[str, str] = Field(default_factory=dict)
+    """Of each object of which fields are somebody else's, whose: applying it takes them."""
     engines: tuple[EngineRun, ...] = ()
     made: tuple[Made, ...] = ()
     holding: dict[str, str] = Field(default_factory=dict)
@@ -111,10 +141,11 @@ def plan_of(
             envelopes=tuple(
                 _envelope(each, pending, ground)
                 for found in sorted(findings, key=lambda found: found.site)
-                for each in sorted(found.deferred, key=lambda each: each.host)
+                for each in (*sorted(found.deferred, key=lambda each: each.host), found.objects)
+                if each is not None
             ),
             engines=tuple(sorted((run for found in findings for run in found.engines), key=lambda run: run.address)),
-            protections=protections_of(complete, ground, holding),
+            protections=(*protections_of(complete, ground, holding), *_taken_from_others(findings)),
             facts=tuple(sorted((fact for found in findings for fact in found.facts), key=lambda fact: fact.address)),
             notes=tuple(dict.fromkeys([*notes, *(note for found in findings for note in found.notes)])),
         )
@@ -136,7 +167,28 @@ def _complete(action: Action, needs: tuple[str, ...], ground: Ground, holding: M
     return action.model_copy(update={"needs": needs, "risk": risk, "why_risk": why})
 
 
-def _envelope(deferred: DeferredRoles, pending: set[str], ground: Ground) -> Envelope:
+def _taken_from_others(findings: Iterable[Findings]) -> list[Protection]:
+    return [
+        Protection(address=address, loses="fields of others", by=(address,), why=said)
+        for found in findings
+        for address, said in sorted(found.taking.items())
+    ]
+
+
+def _envelope(deferred: DeferredRoles | DeferredObjects, pending: set[str], ground: Ground) -> Envelope:
+    if isinstance(deferred, DeferredObjects):
+        return Envelope(
+            site=deferred.cluster.partition("/")[0],
+            host=deferred.cluster,
+            waits_for=tuple(
+                address for address in (deferred.host, f"{deferred.host}/role/{CONTROLLER}") if address in pending
+            ),
+            addresses=tuple(sorted(deferred.given)),
+            given=dict(sorted(deferred.given.items())),
+            verbs=("create", "update"),
+            risk="medium",
+            reason=f"the cluster cannot be asked: {deferred.why}",
+        )
     waits = [deferred.host, *ground.volumes_on(deferred.host)]
     verbs: tuple[Literal["create"], Literal["update"]] = ("create", "update")
     risks = [

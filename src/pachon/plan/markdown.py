@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from pachon.plan.document import Difference, Plan
-from pachon.plan.folding import deferrals_of, header, lines_of, named
+from pachon.plan.folding import deferrals_of, header, lines_of
 
 LISTED = 400
 """Longest full list of actions; the document has all."""
@@ -23,11 +23,7 @@ def markdown(plan: Plan) -> str:
             ),
         )
     for each in deferrals_of(plan):
-        number = len(each.hosts)
-        lines.append(
-            f"- deferred at {each.site}: {each.roles} roles on {number} host{'s' if number > 1 else ''} "
-            f"({named(each.hosts)}), at most {each.risk}, once they stand"
-        )
+        lines.append(f"- {each.told}")
     lines += _approvals(plan)
     if plan.notes:
         lines += ["", "### Notes", *(f"- {note}" for note in plan.notes)]

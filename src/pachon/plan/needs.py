@@ -90,6 +90,8 @@ def needs_of(actions: Sequence[Action], ground: Ground) -> list[set[int]]:
         if action.layer == "hosts":
             host = action.address.partition("/role/")[0]
             needs[place] |= index.making(host, *ground.volumes_on(host))
+        elif action.layer == "clusters":
+            needs[place] |= _before_object(action, index)
         elif action.layer == "policies":  # what an engine is to forget has to be gone first, what it is to use there
             host = f"{action.site}/host/{action.address.rpartition('/')[2]}"
             before = index.removing if action.verb == "delete" else index.making
@@ -107,6 +109,14 @@ def needs_of(actions: Sequence[Action], ground: Ground) -> list[set[int]]:
     return needs
 
 
+def _before_object(action: Action, index: "_Index") -> set[int]:
+    """The cluster's own hosts, and the namespace; what goes, goes by itself."""
+    found = set() if action.verb == "delete" else set(index.of_cluster.get(action.site, ()))
+    _, _, kind, name = action.address.split("/", 3)
+    space = f"{action.site}/object/namespace/{name.partition('.')[0]}"
+    return found if kind == "namespace" or action.verb == "delete" else found | index.making(space)
+
+
 @dataclass
 class _Index:
     """Places of actions by address."""
@@ -121,6 +131,15 @@ class _Index:
     @cached_property
     def _gone(self) -> dict[str, int]:
         return {action.address: place for place, action in enumerate(self.actions) if action.verb == "delete"}
+
+    @cached_property
+    def of_cluster(self) -> dict[str, list[int]]:
+        """By site, roles that make its cluster."""
+        found: dict[str, list[int]] = {}
+        for place, action in enumerate(self.actions):
+            if action.layer == "hosts" and action.verb != "delete" and "/role/kubernetes_" in action.address:
+                found.setdefault(action.site, []).append(place)
+        return found
 
     @cached_property
     def network(self) -> dict[str, list[str]]:

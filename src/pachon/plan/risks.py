@@ -26,6 +26,11 @@ LIGHT = {
 }
 GIVEN_BACK = "jobs begin there again"
 """Said of a worker that Slurm may use again."""
+GONE = {
+    "namespace": "all that is in it goes, whoever put it there",
+    "persistentvolumeclaim": "what is in its volume may be lost",
+}
+WITH_PODS = ("daemonset", "deployment", "statefulset")
 UNKNOWN = "holds nobody knows what"
 """Said of a volume whose host does not answer: it counts as holding data."""
 
@@ -36,6 +41,12 @@ def risk_of(action: Action, ground: Ground, holding: Mapping[str, str]) -> tuple
         return "high", "nobody can tell what it would do"
     if action.layer == "hosts":
         return _of_role(action, ground)
+    if action.layer == "clusters":
+        return _of_object(action)
+    return _of_hardware(action, ground, holding)
+
+
+def _of_hardware(action: Action, ground: Ground, holding: Mapping[str, str]) -> tuple[Risk, str]:
     kind = action.address.split("/")[1] if "/" in action.address else ""
     if kind in LIGHT:
         return "low", LIGHT[kind] if action.layer == "hardware" or action.verb == "delete" else GIVEN_BACK
@@ -44,6 +55,15 @@ def risk_of(action: Action, ground: Ground, holding: Mapping[str, str]) -> tuple
     if action.verb in DESTROYING:
         return "destroys", LOST.get(kind) or f"the volume {holding.get(action.address, UNKNOWN)}"
     return _of_change(kind, action, ground)
+
+
+def _of_object(action: Action) -> tuple[Risk, str]:
+    kind = action.address.split("/")[2]
+    if action.verb == "create":
+        return "low", "nothing of it is there"
+    if action.verb == "delete":
+        return "destroys", GONE.get(kind, "it is gone, and what is made of it")
+    return ("medium", "its pods may be started anew") if kind in WITH_PODS else ("low", "it touches this object alone")
 
 
 def _of_change(kind: str, action: Action, ground: Ground) -> tuple[Risk, str]:
