@@ -219,3 +219,17 @@ def test_a_service_of_a_cluster_is_not_placed_where_there_is_none(place: Place) 
         plan(place)
     site.write_text(kept)
     assert "pages runs in Kubernetes, and here has no cluster" in str(refused.value)
+
+
+def test_what_was_in_a_cluster_that_the_site_has_no_more_is_forgotten(place: Place, access: Access) -> None:
+    folder = place.definition("made")
+    facility, site = folder / "facility.yaml", folder / "sites" / "here" / "site.yaml"
+    text = facility.read_text()
+    facility.write_text(text[: text.index("placements:")] + "placements: []\n")
+    site.write_text("".join(line for line in site.read_text().splitlines(True) if not line.startswith("kubeconfig")))
+    assert up(place)["failures"] == []
+    assert (plan(place).waves, plan(place).envelopes) == ((), ())
+    again = up(place)
+    assert (again["failures"], again["changed"]) == ([], False)
+    assert not [fact for fact in plan(place).facts if fact.address == "here/cluster"]
+    assert there(access, "pages") is not None

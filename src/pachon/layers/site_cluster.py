@@ -73,6 +73,11 @@ class SiteCluster:
         return f"{self.site.name}/cluster"
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether the definition says where there is one."""
+        return bool(self.site.kubeconfig) or kubernetes_cluster.controller(self.site) is not None
+
+    @property
     def desired(self) -> tuple[ClusterObject, ...]:
         """What it is to hold."""
         return desired_of(self.facility, self.site)
@@ -105,6 +110,9 @@ class SiteCluster:
         Raises:
             RefusedError: a later writer has taken the site's lease.
         """
+        if not self.is_reachable and not self.desired:
+            await asyncio.to_thread(self._forget)
+            return []
         try:
             async with self._opened() as cluster:
                 sight = await asyncio.to_thread(self._looking(cluster).look, self.desired)
@@ -112,6 +120,13 @@ class SiteCluster:
         except (MissingError, TemporaryError) as error:
             self.progress(Event(STAGE, self.address, "failed", error.message))
             return [Trouble(self.address, error.message, error.cure)]
+
+    def _forget(self) -> None:
+        """The site has no cluster any more: what is known of objects in it is of no use to anybody."""
+        assert self.lease is not None
+        known = list(versions_under(self.store, f"{self.site.name}/object/"))
+        drop_receipts(self.store, self.lease, known)
+        self.progress(Event(STAGE, self.address, "done", f"the site has none any more: {len(known)} objects forgotten"))
 
     def _do(self, cluster: Cluster, sight: ClusterSight) -> list[Trouble]:
         assert self.lease is not None
