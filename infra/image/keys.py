@@ -76,7 +76,8 @@ def _installed(flavour: str) -> list[object]:
     if flavour not in recipe.FLAVOUR_PACKAGES:
         return []
     pruned, kept = recipe.FLAVOUR_PRUNED.get(flavour, ()), recipe.FLAVOUR_KEPT.get(flavour, ())
-    chosen = [recipe.FLAVOUR_PACKAGES[flavour], pruned, kept, dict(recipe.ACCOUNTS)]
+    whole = recipe.FLAVOUR_WHOLE.get(flavour, ())
+    chosen = [recipe.FLAVOUR_PACKAGES[flavour], pruned, kept, whole, dict(recipe.ACCOUNTS)]
     laid = programs.inputs(flavour)
     made = [*laid, *_sources("oci.py", "programs.py")] if laid else []
     return [*chosen, *_sources("files/install-packages.sh"), *made]

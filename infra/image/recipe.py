@@ -65,7 +65,7 @@ PRUNED = (
     "/usr/share/zoneinfo/*",
 )
 """Paths that dpkg does not unpack. ICU comes in by xfs_scrub alone, which no host uses: whoever needs ICU takes both
-lines out."""
+lines out, or has its flavour in ``FLAVOUR_WHOLE``."""
 
 PURGED = ("lib*-perl", "libgdbm*", "libperl5*", "perl", "perl-modules-*", "usrmerge")
 """Patterns of packages that are gone once ``usr-is-merged`` has replaced usrmerge, unless something needs them."""
@@ -99,6 +99,7 @@ FLAVOURS = MappingProxyType(
         "batch_controller": (*SERVER_ROLES, "slurm_controller", "slurm_accounting"),
         "kubernetes": SERVER_ROLES,
         "server": SERVER_ROLES,
+        "storage": (*SERVER_ROLES, "postgresql", "xrootd"),
         "switch": (*SERVER_ROLES, "switch"),
     }
 )
@@ -118,10 +119,21 @@ FLAVOUR_PACKAGES = MappingProxyType(
             "slurmdbd",
         ),
         "kubernetes": ("containerd", "containernetworking-plugins"),
+        "storage": (
+            "postgresql-15",
+            "xrootd-client",
+            "xrootd-client-plugins",
+            "xrootd-plugins",
+            "xrootd-server",
+            "xrootd-server-plugins",
+        ),
     }
 )
 """Packages that a flavour has beyond those of all; they are installed into the tree of ``server``. MariaDB comes as its
 core alone: the whole server brings perl and a second set of tools, and our role has a unit of its own."""
+
+FLAVOUR_WHOLE = MappingProxyType({"storage": ("libicu72",)})
+"""Packages of all images that a flavour wants whole, with what ``PRUNED`` leaves out elsewhere."""
 
 FLAVOUR_PROGRAMS = MappingProxyType(
     {
@@ -172,10 +184,24 @@ FLAVOUR_PRUNED = MappingProxyType(
             "/usr/bin/containerd-stress",
             "/usr/lib/cni/*",
         ),
+        "storage": (
+            "/usr/bin/perl5*",
+            "/usr/lib/postgresql/15/lib/bitcode/*",
+            "/usr/lib/postgresql/15/lib/llvmjit*",
+            "/usr/lib/systemd/system/logrotate.*",
+            "/usr/lib/x86_64-linux-gnu/libLLVM*",
+            "/usr/lib/x86_64-linux-gnu/libperl.so*",
+            "/usr/lib/x86_64-linux-gnu/libz3.so*",
+            "/usr/lib/x86_64-linux-gnu/perl/*",
+            "/usr/share/perl/*",
+            "/usr/share/perl5/*",
+            "/usr/share/tcltk/*",
+        ),
     }
 )
-"""Paths of those packages that are removed again: what tests numpy and astropy, tools that nobody calls, and the pages
-of Prometheus, which is asked by programs."""
+"""Paths of those packages that are removed again: what tests numpy and astropy, tools that nobody calls, the pages of
+Prometheus, which is asked by programs, what compiles queries in PostgreSQL, and perl, which is for scripts of Debian's
+around programs."""
 FLAVOUR_KEPT = MappingProxyType(
     {
         "batch": ("/usr/lib/python3/dist-packages/astropy/tests/*",),
@@ -184,7 +210,7 @@ FLAVOUR_KEPT = MappingProxyType(
 )
 """Astropy imports its test runner whenever it is imported; of the network plug-ins ours are three."""
 
-ACCOUNTS = MappingProxyType({"munge": 901, "mysql": 902})
+ACCOUNTS = MappingProxyType({"munge": 901, "mysql": 902, "postgres": 904, "xrootd": 903})
 """System accounts with the same number in every image; Debian gives ``slurm`` 64030 itself."""
 
 DISK_MODULE_FOLDERS = (

@@ -76,6 +76,7 @@ def install(tree: Path, flavour: str, *, on_line: Line) -> None:
             "PACHON_ACCOUNTS": " ".join(f"{name}:{number}" for name, number in recipe.ACCOUNTS.items()),
             "PACHON_KEPT": " ".join(recipe.FLAVOUR_KEPT.get(flavour, ())),
             "PACHON_PRUNED": " ".join(recipe.FLAVOUR_PRUNED.get(flavour, ())),
+            "PACHON_WHOLE": " ".join(recipe.FLAVOUR_WHOLE.get(flavour, ())),
             "PACHON_SOURCES": "\n".join(apt.sources(recipe.SUITE)),
             "SOURCE_DATE_EPOCH": str(recipe.EPOCH_SECONDS),
         },

@@ -111,9 +111,9 @@ def test_people_come_in_through_the_bastion_only_and_may_do_what_their_rules_say
 def test_each_site_shows_what_runs_there_and_how_it_is(copy: Copy) -> None:
     """The landing page as people see it, what gates ask Prometheus, and what rollouts ask the front door."""
     for site in copy.facility.sites:
-        page = landing.page_that_says(copy, site, works=2)
+        page = landing.page_that_says(copy, site, works=4)
         assert page.count("<tr>") == 1 + len(landing.placed(copy, site))
-        assert (page.count(">works<"), page.count(">fails")) == (2, 0)
+        assert (page.count(">works<"), page.count(">fails")) == (4, 0)
         assert landing.becomes(copy, site, "min(probe_success) * min(up)", [1.0]) == [1.0]
         assert landing.values(copy, site, 'sum(haproxy_backend_http_responses_total{code="2xx"}) > 0')
         (server,) = landing.servers(copy, site)
@@ -158,6 +158,15 @@ def test_the_volume_is_mirrored_mounted_and_stops_at_its_limit(copy: Copy) -> No
     )
     assert said.startswith("fits\n")
     assert "Disk quota exceeded" in said
+
+
+def test_what_is_written_at_one_site_is_copied_to_the_other_and_read_back(copy: Copy) -> None:
+    for endpoint in [host for host in copy.active if "xrootd" in host.groups]:
+        said = copy.rig.ssh(endpoint.name, "sudo /usr/libexec/pachon/backbone-smoke")
+        assert "copied to 1 other endpoints, read back and removed" in said
+    for member in [host for host in copy.active if "postgresql" in host.groups]:
+        said = copy.rig.ssh(member.name, "sudo /usr/libexec/pachon/postgresql-smoke")
+        assert said.strip() == "a row was written at the primary and read at 1 replicas"
 
 
 def test_no_secret_is_in_arguments_environment_logs_state_or_plan(copy: Copy) -> None:

@@ -2,7 +2,7 @@
 # Installs packages into a tree whose API file systems are mounted: install-packages.sh TREE PACKAGE...
 # PACHON_SOURCES holds apt's lines, PACHON_ACCOUNTS name:number of accounts that get the same number in every image,
 # PACHON_PRUNED the paths that are removed again (Python's packages compile all that they list, so dpkg must not leave
-# them out), PACHON_KEPT those of them that stay. No daemon is started, and nothing of this machine stays behind.
+# them out), PACHON_KEPT those of them that stay, PACHON_WHOLE packages of the tree that get back what dpkg left out. No daemon is started, and nothing of this machine stays behind.
 set -eu
 set -f
 tree=$1
@@ -22,6 +22,10 @@ for name in hosts resolv.conf; do
 done
 chroot "$tree" apt-get -q update
 chroot "$tree" apt-get -q -y --no-install-recommends install "$@"
+if [ -n "$PACHON_WHOLE" ]; then
+    # shellcheck disable=SC2086
+    chroot "$tree" apt-get -q -y --reinstall -o Dpkg::Options::=--path-include=/usr/lib/* install $PACHON_WHOLE
+fi
 chroot "$tree" apt-get clean
 rm "$tree/usr/sbin/policy-rc.d"
 kept=

@@ -22,6 +22,7 @@ FLAVOURS = {
     "batch_controller": Least(memory_mib=512, system_disk_gib=4),
     "kubernetes": Least(memory_mib=1024, system_disk_gib=4),
     "server": Least(memory_mib=256, system_disk_gib=2),
+    "storage": Least(memory_mib=512, system_disk_gib=4),
     "switch": Least(memory_mib=256, system_disk_gib=2, nics=2),
 }
 """Every kind of image, and what it boots on."""
@@ -39,12 +40,14 @@ GROUPS = {
     "log_host": Least(memory_mib=256, system_disk_gib=4, nics=2),
     "metrics": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "node_exporter": Least(memory_mib=256, system_disk_gib=2),
+    "postgresql": Least(memory_mib=512, system_disk_gib=4, disks=2, nics=2),
     "slurm_accounting": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "slurm_compute": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "slurm_controller": Least(memory_mib=512, system_disk_gib=4, nics=2),
     "storage": Least(memory_mib=512, system_disk_gib=4, disks=2, nics=2),
     "switch": Least(memory_mib=256, system_disk_gib=2, nics=2),
     "time_server": Least(memory_mib=256, system_disk_gib=2, nics=2),
+    "xrootd": Least(memory_mib=512, system_disk_gib=4, disks=2, nics=2),
 }
 """What the role of each group needs; a group that is not here needs what its flavour needs."""
 

@@ -3,7 +3,11 @@
 from pachon.hostvars import front_door, reaching
 from pachon.model.facility import Facility, Host, Site
 
-SERVICES = {"front_door": "haproxy.service", "log_host": "systemd-journal-remote.service"}
+SERVICES = {
+    "front_door": "haproxy.service",
+    "log_host": "systemd-journal-remote.service",
+    "xrootd": "pachon-backbone@write.service",
+}
 """Units that show the host's certificate, by group; the journal's upload does everywhere."""
 UPLOAD = "systemd-journal-upload.service"
 

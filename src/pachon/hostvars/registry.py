@@ -21,6 +21,7 @@ from pachon.hostvars import (
     log_client,
     metrics,
     people,
+    postgresql,
     resolver,
     slurm_accounting,
     slurm_cluster,
@@ -30,6 +31,7 @@ from pachon.hostvars import (
     tap,
     time_client,
     time_server,
+    xrootd,
 )
 from pachon.model.facility import Facility, Host, Site
 
@@ -45,6 +47,8 @@ OF_GROUPS = (
     "switch",
     "gateway",
     "storage",
+    "xrootd",
+    "postgresql",
     "dns",
     "time_server",
     "log_host",
@@ -78,6 +82,7 @@ ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingPr
         "log_client": log_client.arguments,
         "metrics": metrics.arguments,
         "people": people.arguments,
+        "postgresql": postgresql.arguments,
         "resolver": resolver.arguments,
         "slurm_accounting": slurm_accounting.arguments,
         "slurm_compute": slurm_compute.arguments,
@@ -86,6 +91,7 @@ ARGUMENTS: Mapping[str, Callable[[Facility, Site, Host], Arguments]] = MappingPr
         "tap": tap.arguments,
         "time_client": time_client.arguments,
         "time_server": time_server.arguments,
+        "xrootd": xrootd.arguments,
     }
 )
 """By role; one line each, sorted."""
@@ -96,6 +102,7 @@ SECRETS: Mapping[str, Callable[[Facility, Site, Host], Secrets]] = MappingProxyT
         "slurm_compute": slurm_compute.secrets,
         "slurm_controller": slurm_cluster.munge_secrets,
         "storage": storage.secrets,
+        "xrootd": xrootd.secrets,
     }
 )
 """By role; one line each, sorted."""
