@@ -59,7 +59,7 @@ check-catalogue:
 check-status:
 	@$(STAGE) "status of services" $(BIN)/python -m pachon.definition.status --check
 
-test: setup ## Set up and run all tests (ARGS="tests/unit -k lease" for some of them)
+test: setup program-kube ## Set up and run all tests (ARGS="tests/unit -k lease" for some of them)
 	@mkdir -p build && rm -f build/junit.xml
 	@$(STAGE) "tests" $(PYTEST) --junitxml=build/junit.xml $(ARGS); status=$$?; \
 	  $(BIN)/python -m infra.toolchain.junit build/junit.xml; exit $$status
