@@ -1,5 +1,6 @@
 """The programs sent to hosts: the volumes program on real btrfs over loop devices, in a mount namespace of its own."""
 
+import ast
 import json
 import os
 import subprocess
@@ -46,6 +47,17 @@ def test_a_program_stands_alone_when_sent(name: str) -> None:
     assert "infra.provider" not in text
     compile(text, name, "exec")
     assert "def main(call" in text
+
+
+def test_the_stamp_is_read_without_an_import_which_each_look_would_cost_each_host(tmp_path: Path) -> None:
+    text = programs.text("stamp").replace("/etc/pachon", str(tmp_path))
+    space: dict[str, Any] = {}
+    exec(compile(text, "program", "exec"), space)
+    assert space["main"]({"fencing_token": 0}) == {"stamp": "", "signature": ""}
+    (tmp_path / "stamp.json").write_text("who\n")
+    (tmp_path / "stamp.json.sig").write_text("signed\n")
+    assert space["main"]({"fencing_token": 0}) == {"stamp": "who\n", "signature": "signed\n"}
+    assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(text)))
 
 
 @pytest.mark.real
