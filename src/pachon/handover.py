@@ -14,7 +14,7 @@ from typing import Any
 
 from pachon.defined import CATALOGUE, entries
 from pachon.drivers import parcel
-from pachon.errors import PachonError
+from pachon.errors import PachonError, TemporaryError
 from pachon.ground import Images
 from pachon.model.base import Frozen
 from pachon.model.facility import Facility, Host, HostName, Site
@@ -88,11 +88,23 @@ class Handover:
         """Bring the controller up to date; ``changed`` says that this run left something that it does not know yet.
 
         Raises:
-            PachonError: the admin host does not answer, or has no room.
+            PachonError: the admin host does not answer, or has no room; files move while they are gathered.
         """
         host = self.host
         if host is None:
             return None
+        try:
+            return await self._brought_up_to_date(host, changed=changed)
+        except PachonError as error:
+            self.progress(Event(STAGE, self.site.name, "failed", str(error)))
+            raise
+        except OSError as error:  # by a checkout, by an editor: of the program, of the definition, of its catalogue
+            said = f"what {host.name} is to have cannot be gathered: {error}"
+            self.progress(Event(STAGE, self.site.name, "failed", said))
+            cure = "see what is named, then run the same command again once nobody changes these files"
+            raise TemporaryError(said, cure=cure) from error
+
+    async def _brought_up_to_date(self, host: Host, *, changed: bool) -> Handed:
         name, program = await self.program()
         texts = [_text_of(folder) for folder in (self.definition, *self._catalogues())]
         inputs = digest([name, sorted(file.digest for file in self._files()), *texts, host.machine])
@@ -101,11 +113,7 @@ class Handover:
             self.progress(Event(STAGE, self.site.name, "unchanged", f"{host.name} has all that it needs"))
             return Handed(site=self.site.name, host=host.name, done="unchanged")
         self.progress(Event(STAGE, self.site.name, "started", f"to {host.name}"))
-        try:
-            await self._send(host.name, name, program)
-        except PachonError as error:
-            self.progress(Event(STAGE, self.site.name, "failed", str(error)))
-            raise
+        await self._send(host.name, name, program)
         put_receipt(self.store, self.address, run_id=self.run_id, inputs_digest=inputs)
         self.progress(Event(STAGE, self.site.name, "done", f"'pachon --site {self.site.name} …' runs on {host.name}"))
         return Handed(site=self.site.name, host=host.name, done="created" if kept is None else "updated")
@@ -253,15 +261,22 @@ def parcel_of_program(cache: Path) -> tuple[str, Path]:
 
 
 def once(make: Callable[[], tuple[str, Path]]) -> Program:
-    """A parcel that is made when it is first wanted, in a thread: it takes long where it is not in the cache."""
+    """A parcel that is made when it is first wanted, in a thread: it takes long where it is not in the cache.
+
+    Where that failed it is made anew for who wants it next: files may have moved meanwhile.
+    """
     made: list[asyncio.Task[tuple[str, Path]]] = []
 
     async def parcel_made() -> tuple[str, Path]:
-        if not made:
-            made.append(asyncio.create_task(asyncio.to_thread(make)))
+        if not made or _has_failed(made[0]):
+            made[:] = [asyncio.create_task(asyncio.to_thread(make))]
         return await asyncio.shield(made[0])
 
     return parcel_made
+
+
+def _has_failed(task: asyncio.Task[tuple[str, Path]]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _files_of(folder: Path) -> Iterable[tuple[str, Path]]:

@@ -1,8 +1,10 @@
-"""The definition as a site's controller has it: with the catalogue beside it, also where that does not ship."""
+"""What a site's controller is sent: the catalogue that lies beside its definition, and nothing of files that move."""
 
 import asyncio
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 from pachon import definition, handover
 from pachon.definition import catalogue, loading
 from pachon.drivers import parcel
+from pachon.errors import TemporaryError
 from pachon.handover import Handover, once
 from pachon.model.facility import Facility
 from pachon.progress import silent
 from pachon.store.database import open_store
 
+Make = Callable[[], tuple[str, Path]]
 WORLD = Path(__file__).resolve().parents[1] / "cases" / "definition" / "world"
 
 
@@ -67,7 +71,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "world" / "facilities" / "small"
 
 
-def sent(facility: Facility, folder: Path, state: Path) -> str:
+def made(state: Path) -> tuple[str, Path]:
+    """The parcel with the program."""
+    return ("program-1", state / "program")
+
+
+def sent(facility: Facility, folder: Path, state: Path, make: Make | None = None) -> str:
     """What became of the hand-over of the first site."""
     store = open_store(state / "store.db")
     own = Handover(
@@ -79,7 +88,7 @@ def sent(facility: Facility, folder: Path, state: Path) -> str:
         store=store,
         images={},
         pulumi=state / "pulumi-1" / "pulumi",
-        program=once(lambda: ("program-1", state / "program")),
+        program=once(make or partial(made, state)),
         run_id="r1",
         progress=silent,
     )
@@ -114,3 +123,34 @@ def test_a_catalogue_that_is_there_no_more_is_taken_away(controller: Controller,
     (folder.parents[1] / "catalogue").rename(tmp_path / "away")
     assert sent(facility, folder, tmp_path / "state") == "updated"
     assert f"\nrm -rf {handover.KEPT}/catalogue\n" in controller.asked
+
+
+def test_files_that_move_while_they_are_gathered_are_an_error_with_a_cure(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    def make() -> tuple[str, Path]:
+        raise FileNotFoundError(2, "No such file", "roles/base/tasks/main.yml")
+
+    facility = definition.load(folder)
+    with pytest.raises(TemporaryError, match=r"roles/base/tasks/main\.yml") as caught:
+        sent(facility, folder, tmp_path / "state", make)
+    assert "again once nobody changes these files" in caught.value.cure
+
+
+def test_a_parcel_that_could_not_be_made_ahead_is_made_anew(tmp_path: Path) -> None:
+    tries = []
+
+    def make() -> tuple[str, Path]:
+        tries.append("try")
+        if len(tries) == 1:
+            raise TemporaryError("this program was edited while it was packed")
+        return made(tmp_path)
+
+    async def script() -> None:
+        program = once(make)
+        with pytest.raises(TemporaryError):
+            await program()
+        assert await program() == await program() == made(tmp_path)
+
+    asyncio.run(script())
+    assert tries == ["try", "try"]

@@ -1,14 +1,18 @@
 """What is sent to a site's controller: the program with all that it imports, whole or not at all."""
 
+import asyncio
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from pachon import places
 from pachon.drivers import parcel
+from pachon.errors import TemporaryError
 from pachon.handover import HOME, WRAPPER
 
 
@@ -76,6 +80,46 @@ def test_a_parcel_is_made_once_and_anew_when_what_is_in_it_changed(tmp_path: Pat
     parcel.pack({"a": first, "in/b": second}, tmp_path / "p.tar.zst")
     assert (tmp_path / "p.tar.zst").read_bytes() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "p.tar.zst"]
+
+
+def test_a_program_that_is_edited_while_it_is_packed_makes_no_parcel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parcel would hold some files of before the edit, and some of after it, under a name of before it."""
+    text, cache, packed = tmp_path / "main.yml", tmp_path / "cache", parcel.pack
+    text.write_text("before")
+    monkeypatch.setattr(parcel, "_checkout", lambda: [("main.yml", text)])
+    monkeypatch.setattr(parcel, "_libraries", list)
+    edits: list[Callable[[], object]] = [lambda: text.write_text("after all"), text.unlink]
+
+    def pack(contents: parcel.Contents, place: Path) -> None:
+        if edits:
+            edits.pop(0)()
+        packed(contents, place)
+
+    monkeypatch.setattr(parcel, "pack", pack)
+    for _ in range(2):
+        with pytest.raises(TemporaryError, match="while it was packed") as caught:
+            parcel.of_program(cache, home="/home")
+        assert caught.value.cure
+        assert not list((cache / "parcels").iterdir())
+    text.write_text("the end")
+    name, file = parcel.of_program(cache, home="/home")
+    assert [file] == list((cache / "parcels").iterdir())
+    assert file.name == f"program-{name}.tar.zst"
+
+
+def test_a_host_that_takes_nothing_more_is_an_error_with_a_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "ssh"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(parcel, "SENDING", timedelta(seconds=0.2))
+    with pytest.raises(TemporaryError, match="base-adm01 has not taken") as caught:
+        asyncio.run(parcel.ask("true", ssh_config=tmp_path / "config", host="base-adm01"))
+    assert "answers" in caught.value.cure
 
 
 def test_the_wrapper_is_a_script_of_plain_shell() -> None:

@@ -5,6 +5,7 @@ old content or the new, whenever the sending is killed.
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -37,23 +38,45 @@ SCRIPTS = {
     "pulumi-resource-pachon": "from infra.provider.main import main\nmain()\n",
     "ansible-playbook": "import sys\nfrom ansible.cli.playbook import main\nsys.exit(main())\n",
 }
+CURE = "run the same command again once nobody changes it"
 SENDING = timedelta(minutes=10)
+CLOSE_SECONDS = 2.0
+"""For what was ended to go."""
 Contents = Mapping[str, Path]
 """Path in the parcel to the file that goes there."""
 
 
 def of_program(cache: Path, *, home: str) -> tuple[str, Path]:
-    """Name and file of the parcel with this program, made if it is not in the cache; it will live in ``home``."""
+    """Name and file of the parcel with this program, made if it is not in the cache; it will live in ``home``.
+
+    Raises:
+        TemporaryError: files of the program moved while they were packed.
+    """
     contents = dict(_checkout()) | dict(_libraries())
-    made_of = [(name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in sorted(contents.items())]
-    name = digest([home, SCRIPTS, made_of])[:16]
+    name = _name_of(home, contents)
     parcel = cache / "parcels" / f"program-{name}.tar.zst"
     if not parcel.exists():
         for old in parcel.parent.glob("program-*.tar.zst"):
             old.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(prefix="pachon-") as scratch:
-            pack(contents | dict(_surroundings(Path(scratch), home)), parcel)
+        draft = parcel.with_name(f"draft-{os.getpid()}-{parcel.name}")
+        try:
+            with tempfile.TemporaryDirectory(prefix="pachon-") as scratch:
+                pack(contents | dict(_surroundings(Path(scratch), home)), draft)
+            moved = _name_of(home, contents) != name
+        except FileNotFoundError as error:
+            raise TemporaryError(f"this program moved while it was packed: {error}", cure=CURE) from error
+        if moved:
+            draft.unlink()
+            raise TemporaryError("this program was edited while it was packed", cure=CURE)
+        draft.replace(parcel)
     return name, parcel
+
+
+def _name_of(home: str, contents: Contents) -> str:
+    """What these files, as they are now, are called together."""
+    stats = [(name, path.stat()) for name, path in sorted(contents.items())]
+    made_of = [(name, told.st_size, told.st_mtime_ns) for name, told in stats]
+    return digest([home, SCRIPTS, made_of])[:16]
 
 
 def pack(contents: Contents, parcel: Path) -> None:
@@ -117,9 +140,16 @@ async def _at(host: str, words: str, *, ssh_config: Path, stdin: Path | None) ->
         )
         try:
             told, said = await asyncio.wait_for(process.communicate(), SENDING.total_seconds())
-        except BaseException:
+        except BaseException as error:
             if process.returncode is None:
                 process.kill()
+            if isinstance(error, TimeoutError):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), CLOSE_SECONDS)
+                raise TemporaryError(
+                    f"{host} has not taken what was sent within {SENDING.total_seconds() / 60:g} minutes",
+                    cure="see that it answers ('pachon host ssh'); then run again",
+                ) from error
             raise
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()[-4:]
