@@ -1,12 +1,13 @@
 """What roles leave: every module that they use is understood, and what cannot be understood they say themselves."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.image import recipe
 from pachon import definition, hostvars
-from pachon.layers.role_effects import foreseen, leavings, modules_of, unforeseen
+from pachon.layers.role_effects import foreseen, image_tasks_of, leavings, modules_of, read_anew, unforeseen
 from pachon.model.effects import INEXPRESSIBLE, MODULES, NOTHING, effects_of
 from pachon.model.facility import Host
 
@@ -107,3 +108,14 @@ def test_what_a_play_will_lay_down_is_read_from_its_text() -> None:
 def test_every_task_of_a_role_can_be_foreseen(role: str) -> None:
     for host in carriers(role):
         assert unforeseen(role, hostvars.of_role(LAB, host, role)) == []
+
+
+def test_what_images_bring_is_read_anew_with_the_texts_of_roles(tmp_path: Path) -> None:
+    """A site's server lives on while they are edited, and by this it knows what stays where a host loses a role."""
+    tasks = tmp_path / "roles" / "one" / "tasks" / "image.yml"
+    tasks.parent.mkdir(parents=True)
+    tasks.write_text("- name: Old\n")
+    assert image_tasks_of("one", tmp_path) == {"Old"}
+    tasks.write_text("- name: New\n")
+    read_anew()
+    assert image_tasks_of("one", tmp_path) == {"New"}

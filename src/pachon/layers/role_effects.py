@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pachon.errors import TemporaryError
-from pachon.layers.role_trees import PLAYBOOKS
+from pachon.layers.role_trees import PLAYBOOKS, has_host_part, has_image_part, role_texts, role_trees
 from pachon.model.effects import BUILTIN, INEXPRESSIBLE, MODULES, NOTHING, effects_of
 from pachon.model.manifest import Subject, subjects_of
 
@@ -122,6 +122,17 @@ def image_tasks_of(role: str, playbooks: Path = PLAYBOOKS) -> frozenset[str]:
     """Names of the tasks that are baked into images."""
     listed = _yaml(playbooks / "roles" / role / "tasks" / "image.yml") or []
     return frozenset(task["name"] for task in listed)
+
+
+def read_anew() -> str:
+    """One digest of the texts of all roles as they are now: from here on this process goes by them.
+
+    Raises:
+        TemporaryError: files move while they are read.
+    """
+    for known in (role_trees, has_host_part, has_image_part, handlers_of, _yaml):
+        known.cache_clear()
+    return role_texts()
 
 
 def _take(made: Leavings, task: Mapping[str, Any], variables: Mapping[str, Any], folder: Path, *, owner: str) -> None:

@@ -42,13 +42,6 @@ def role_texts() -> str:
     return digest(dict(role_trees()))
 
 
-def read_anew() -> str:
-    """The same, as the texts are now: from here on this process goes by them."""
-    for known in (role_trees, has_host_part, has_image_part):
-        known.cache_clear()
-    return role_texts()
-
-
 @cache
 def has_host_part(role: str, playbooks: Path = PLAYBOOKS) -> bool:
     """Whether the role says what is the host's own apart from what images bring."""

@@ -19,7 +19,8 @@ from pachon.drivers.ssh import Credentials, Detours
 from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
 from pachon.layers.hardware import observed
-from pachon.layers.role_trees import read_anew, role_texts
+from pachon.layers.role_effects import read_anew
+from pachon.layers.role_trees import role_texts
 from pachon.layers.served import SEEN, SIGHT, Hello, LookAt
 from pachon.layers.sight import Asked, Memory, asked_of, look
 from pachon.model.facility import Facility
@@ -137,7 +138,7 @@ class SiteServer:
                     await self._round()
             except TimeoutError:
                 self._record.tell("trouble", "a round took too long and was given up")
-            except (PachonError, OSError, ValueError, ImportError) as error:
+            except Exception as error:  # as of the definition; a server that ended would leave all its sites unwatched
                 self._record.tell("trouble", _said(error))
             number += 1
             if not self._order.rounds or number < self._order.rounds:
@@ -251,10 +252,10 @@ class SiteServer:
             answer = await answers[what](about)
         except PachonError as error:
             return {"refused": error.message}
-        except ImportError as error:
-            return {"refused": _said(error)}
         except (ValueError, KeyError, TypeError) as error:
             return {"refused": f"it does not understand the question: {type(error).__name__}"}
+        except Exception as error:  # as of the definition
+            return {"refused": _said(error)}
         if what in ("look", "observe"):
             seconds = asyncio.get_running_loop().time() - began
             self._record.tell("asked", f"a command looked through it ({what}): {seconds:.2f} s")

@@ -58,12 +58,33 @@ def test_a_definition_that_cannot_be_read_leaves_the_one_before_watched(
     play(bench, tmp_path, script)
 
 
-def test_a_question_that_modules_of_another_version_fail_at_is_refused_with_why(
-    bench: "Bench", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [ImportError("cannot import 'x'"), SyntaxError("half saved"), AttributeError("x")])
+def test_a_round_that_fails_at_an_edited_module_is_told_and_the_next_one_comes(
+    error: Exception, bench: "Bench", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(site: Site) -> None:
         def fail(*all_of_it: object, **named: object) -> None:
-            raise ImportError("cannot import 'x'")
+            raise error
+
+        (one, *_) = site.files
+        async with serving(site):
+            monkeypatch.setattr(program_text, "is_what_runs", lambda *folders: False)
+            with monkeypatch.context() as edited:
+                edited.setattr(serving_module, "look", fail)
+                assert f"({type(error).__name__}: {error})" in (await site.until("trouble")).message
+            site.files[one].write_text("a = 2\n")
+            await site.until("drift-began")
+
+    play(bench, tmp_path, script)
+
+
+@pytest.mark.parametrize("error", [ImportError("cannot import 'x'"), SyntaxError("half saved"), AttributeError("x")])
+def test_a_question_that_modules_of_another_version_fail_at_is_refused_with_why(
+    error: Exception, bench: "Bench", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(site: Site) -> None:
+        def fail(*all_of_it: object, **named: object) -> None:
+            raise error
 
         async with serving(site, site.order(every=timedelta(minutes=5))):
             server = await served.find(bench.state, "base")

@@ -23,7 +23,7 @@ from pachon.drivers.run_file import Endpoint
 from pachon.drivers.sent_program import RUNNER
 from pachon.drivers.ssh import Credentials
 from pachon.errors import RefusedError
-from pachon.layers import role_trees, served, sight
+from pachon.layers import role_effects, role_trees, served, sight
 from pachon.layers.served import LookAt
 from pachon.layers.sight import MANIFEST, Asked, Memory, Sight, asked_of, look
 from pachon.model.manifest import Manifest, Subject, recorded
@@ -351,7 +351,7 @@ def test_texts_of_roles_that_were_edited_are_read_anew(
             texts = {**role_trees.trees_now(), "new": "a text"}
             monkeypatch.setattr(role_trees, "trees_now", lambda _: texts)
             monkeypatch.setattr(sight, "has_host_part", lambda _: True)
-            role_trees.read_anew()
+            role_effects.read_anew()
             assert await site.warm(asked) == await site.cold(asked)
             assert names(await site.warm(asked)) == []
             assert "roles" in (await site.until("definition")).message
@@ -363,7 +363,7 @@ def test_texts_of_roles_that_were_edited_are_read_anew(
         play(bench, tmp_path, script)
     finally:
         monkeypatch.undo()
-        role_trees.read_anew()
+        role_effects.read_anew()
 
 
 def test_it_stands_back_while_a_run_is_at_work(bench: "Bench", tmp_path: Path) -> None:
