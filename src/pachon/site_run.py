@@ -15,15 +15,14 @@ from pachon.errors import PachonError, TemporaryError
 from pachon.layers import beforehand
 from pachon.layers.hardware import Observation, SiteHardware, allowed_of
 from pachon.layers.hosts import STAGE, RoleWork, SiteHosts
-from pachon.layers.leaving import still_there
-from pachon.layers.policies import WORKER, SitePolicies, node_address
+from pachon.layers.policies import SitePolicies, node_address, still_workers
 from pachon.layers.site_cluster import SiteCluster
 from pachon.model.base import Frozen
 from pachon.model.facility import HostName, Site
 from pachon.model.hardware import STACKS, Kind, ResourceInputs, StackName, through_switches
 from pachon.progress import Event, silent
 from pachon.site_look import Look
-from pachon.store.journal import addresses_of, standing
+from pachon.store.journal import addresses_of
 from pachon.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -208,7 +207,10 @@ class SiteRun:
         if self.hosts is None or not workers:
             return ()
         failed = {failure.address for failure in self.failures}
-        there = await asyncio.to_thread(self._still_workers, self.hosts, workers)
+        there = await asyncio.to_thread(still_workers, self.site, self.hosts.store, self.hosts.sight, workers)
+        if there:  # hosts that this run made anew, or that were silent when it began, were not seen since
+            await self.hosts.look(there & {host.name for host in self.site.active_hosts})
+            there = await asyncio.to_thread(still_workers, self.site, self.hosts.store, self.hosts.sight, workers)
         for name in sorted(there):
             why = f"not forgotten: {name} may be a worker still"
             cure = "see what else failed, and the host, then run the same command again"
@@ -221,14 +223,6 @@ class SiteRun:
         kept = {each.address for each in troubles}
         self.forgotten |= {name for name in gone if node_address(self.site.name, name) not in kept}
         return sorted(self.forgotten)
-
-    def _still_workers(self, hosts: SiteHosts, names: Sequence[HostName]) -> set[HostName]:
-        """Those that stand by the journal and are to go, or stay and were not seen to be rid of their role."""
-        active = {host.name for host in self.site.active_hosts}
-        standing_now = {entry.address for entry in standing(hosts.store, self.site.name)}
-        stay = active.intersection(names)
-        lost = still_there(self.site, hosts.store, hosts.sight, WORKER, stay)
-        return lost | {name for name in names if name not in active and f"{self.site.name}/host/{name}" in standing_now}
 
     async def _give_back(self, workers: Sequence[HostName]) -> Sequence[HostName]:
         """Have jobs begin again on workers that stay; one that is not as its roles say waits for the next run."""

@@ -214,14 +214,24 @@ def test_slurm_keeps_a_worker_that_still_stands_though_it_was_to_go(
     put_receipt(store, STAYS, run_id="r1", inputs_digest="d1", document=document_of(Manifest(recorded=True)))
     with hold(store, "base", facility="f", command="test") as lease:
         stands(store, lease, "base/host/base-batch09")
-        hosts = cast(SiteHosts, SimpleNamespace(store=store, state=tmp_path, endpoints={}, sight=Sight()))
+        looked: list[set[str]] = []
+
+        async def look(names: set[str]) -> None:
+            looked.append(names)
+
+        hosts = cast(SiteHosts, SimpleNamespace(store=store, state=tmp_path, endpoints={}, sight=Sight(), look=look))
         run = SiteRun(site, cast(SiteHardware, None), hosts, lease, "code", Tap(silent))
         run.failures.append(Failed(address="base/stack/compute", error="the engine failed", cure=""))
         names = ["base-batch01", "base-batch08", "base-batch09"]
         assert asyncio.run(run._forget(names)) == ["base-batch08"] == told
         assert [each.address for each in run.failures[1:]] == ["base/node/base-batch01", "base/node/base-batch09"]
+        assert looked == [{"base-batch01"}], "it may have been made anew since"
         seen = Sight(over=frozenset({("base-batch01", "slurm_compute")}))
-        hosts.sight = seen
+
+        async def look_again(names: set[str]) -> None:
+            hosts.sight = seen
+
+        hosts.look = look_again  # type: ignore[method-assign,assignment]  # it was made anew by this run, or was silent
         assert asyncio.run(run._forget(["base-batch01"])) == ["base-batch01", "base-batch08"], (
             "it was seen to have none"
         )

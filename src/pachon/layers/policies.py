@@ -17,10 +17,12 @@ from pachon.drivers.slurm import Slurm
 from pachon.drivers.ssh import Credentials, Fleet, Host
 from pachon.errors import PachonError
 from pachon.layers.following import Trouble
-from pachon.layers.sight import addresses_of
+from pachon.layers.leaving import still_there
+from pachon.layers.sight import Sight, addresses_of
 from pachon.model.facility import HostName, Site
 from pachon.progress import Event, EventState, Progress
 from pachon.store.database import Store
+from pachon.store.journal import standing
 from pachon.store.lease import Lease
 from pachon.store.receipts import drop_receipts, intend, versions_under
 
@@ -50,6 +52,14 @@ def _workers(site: Site) -> set[HostName]:
 def _begun(site: Site, store: Store) -> set[HostName]:
     """Hosts that runs have begun to take from Slurm, and that they have not ended."""
     return {address.rpartition("/")[2] for address in versions_under(store, node_address(site.name, ""))}
+
+
+def still_workers(site: Site, store: Store, sight: Sight, names: Sequence[HostName]) -> set[HostName]:
+    """Those that stand by the journal and are to go, or stay and were not seen to be rid of their role."""
+    active = {host.name for host in site.active_hosts}
+    stand = {entry.address for entry in standing(store, site.name)}
+    lost = still_there(site, store, sight, WORKER, active.intersection(names))
+    return lost | {name for name in names if name not in active and f"{site.name}/host/{name}" in stand}
 
 
 def controller_of(site: Site) -> HostName | None:
