@@ -77,6 +77,7 @@ class Kills:
     places: dict[str, Place] = field(default_factory=dict)
     like: dict[str, oracle.Seen] = field(default_factory=dict)
     """By definition."""
+    looked_again: int = LOOKED_AGAIN
 
     def prepare(self) -> None:
         """Take the snapshots and warm up; no thread is left afterwards, so that forking is safe."""
@@ -198,7 +199,7 @@ class Kills:
                 try:
                     with path.open("w") as file:
                         for place, point in list(enumerate(points))[number::jobs]:
-                            outcome = self.try_point(point, again=place % LOOKED_AGAIN == 0)
+                            outcome = self.try_point(point, again=place % self.looked_again == 0)
                             file.write(json.dumps(asdict(outcome)) + "\n")
                             file.flush()
                     status = 0
@@ -273,6 +274,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print outcomes as one JSON value")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at a time (default 2)")
     parser.add_argument("--part", default="1/1", metavar="N/M", help="only every M-th, from the N-th on")
+    parser.add_argument("--thrice", action="store_true", help="make the run after the next one at every point")
     parser.add_argument("--itself", action="store_true", help="check that deliberate faults are found")
     given = parser.parse_args()
     with ready() as kills:
@@ -285,6 +287,7 @@ def main() -> int:
         if given.list:
             sys.stdout.write("\n".join(points) + "\n")
             return 0
+        kills.looked_again = 1 if given.thrice else LOOKED_AGAIN
         return _told(kills.try_all(points, jobs=given.jobs), as_json=given.json)
 
 
