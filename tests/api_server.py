@@ -4,14 +4,17 @@ No controllers, no nodes: what those would say, tests write into an object's sta
 """
 
 import contextlib
+import http.client
+import json
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,8 +43,8 @@ def program() -> Path:
 
 
 @contextlib.contextmanager
-def api_server() -> Iterator[Access]:
-    """How the API server is reached, by a certificate that may do everything."""
+def api_server(*flags: str) -> Iterator[Access]:
+    """How the API server, with flags beside those of all, is reached by a certificate that may do everything."""
     kube = program()
     folder = Path(tempfile.mkdtemp(prefix="kube-", dir="/tmp"))
     processes: list[subprocess.Popen[bytes]] = []
@@ -55,7 +58,7 @@ def api_server() -> Iterator[Access]:
         peers = "unix://localhost:2"
         arguments += [f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}"]
         processes.append(_started(folder, kube, "etcd", *arguments, f"--initial-cluster=default={peers}"))
-        server = _serving(folder, kube, etcd, access_certificate, processes)
+        server = _serving(folder, kube, etcd, access_certificate, processes, flags)
         yield _access(folder, server, access_certificate)
     finally:
         for process in reversed(processes):
@@ -64,12 +67,19 @@ def api_server() -> Iterator[Access]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serving(folder: Path, kube: Path, etcd: str, certificate: Path, processes: list[subprocess.Popen[bytes]]) -> str:
+def _serving(
+    folder: Path,
+    kube: Path,
+    etcd: str,
+    certificate: Path,
+    processes: list[subprocess.Popen[bytes]],
+    flags: Sequence[str],
+) -> str:
     for _ in range(TRIES):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = int(probe.getsockname()[1])
         server = f"https://127.0.0.1:{port}"
-        process = _started(folder, kube, "kube-apiserver", *_flags(folder, etcd, port))
+        process = _started(folder, kube, "kube-apiserver", *_flags(folder, etcd, port), *flags)
         processes.append(process)
         try:
             _wait_until_ready(process, _access(folder, server, certificate))
@@ -123,6 +133,27 @@ def _wait_until_ready(process: subprocess.Popen[bytes], access: Access) -> None:
     finally:
         cluster.close()
     raise AssertionError(f"the API server is not ready: {said}")
+
+
+def logged_in(access: Access, user: str, *groups: str) -> Access:
+    """The same as somebody else, by a certificate of theirs."""
+    certificate = _certify(access.authority.parents[2], user, user=user, groups=groups)
+    return Access(access.server, access.authority, certificate, certificate.with_suffix(".key"))
+
+
+def compact(access: Access) -> None:
+    """Have etcd keep nothing but what is, so that no list of before can be gone on with."""
+    with socket.socket(socket.AF_UNIX) as wire:
+        wire.connect(str(access.authority.parents[2] / "localhost:1"))
+        asking = http.client.HTTPConnection("localhost")
+        asking.sock = wire
+
+        def ask(path: str, **what: object) -> dict[str, Any]:
+            asking.request("POST", f"/v3/kv/{path}", json.dumps(what))
+            return dict(json.loads(asking.getresponse().read()))
+
+        revision = ask("range", key="AA==")["header"]["revision"]
+        ask("compaction", revision=revision, physical=True)
 
 
 def _access(folder: Path, server: str, certificate: Path) -> Access:

@@ -51,5 +51,8 @@ def taking(sight: ClusterSight | None) -> dict[str, str]:
 
 
 def notes(sight: ClusterSight | None) -> list[str]:
-    """What workloads wait for that are as their manifests say."""
-    return [] if sight is None else [f"{address} waits: {said}" for address, said in sight.waiting.items()]
+    """What workloads wait for that are as their manifests say, and what goes already and is not gone."""
+    if sight is None:
+        return []
+    waiting = [f"{address} waits: {said}" for address, said in sight.waiting.items()]
+    return [*waiting, *(f"{address} {said}" for address, said in sight.leaving.items())]

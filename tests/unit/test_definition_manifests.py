@@ -92,6 +92,16 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
     assert [each.split(":")[1] for each in told(folder, text)] == ["1", "12", "22"]
 
 
+def test_a_job_that_removes_itself_would_run_with_every_run_and_is_refused(folder: Path) -> None:
+    spec = (
+        f"spec:\n  ttlSecondsAfterFinished: 60\n  template: {{spec: {{containers: [{{name: a, image: '{IMAGE}'}}]}}}}\n"
+    )
+    assert told(folder, f"apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once}}\n{spec}") == [
+        "manifests/web.yaml:5: a Job that removes itself would be made, and run, again by every run of ours; "
+        "take it out; what no manifest has any more is removed"
+    ]
+
+
 def test_pods_of_every_kind_are_looked_at(folder: Path) -> None:
     pod = "spec: {initContainers: [{name: a, image: a:1}], containers: [{name: b, image: b}]}"
     job = f"spec: {{jobTemplate: {{spec: {{template: {{{pod}}}}}}}}}"

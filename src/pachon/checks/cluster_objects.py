@@ -41,16 +41,21 @@ def faults(body: Body, *, namespaces: Collection[str]) -> Iterator[Fault]:
             "take it out: what is secret is declared by name, and never lies in manifests",
         )
     elif known is None:
-        right = did_you_mean(kind, set(KINDS)) or f"one of {', '.join(KINDS)}"
+        own = [name for name, each in KINDS.items() if each.namespaced]
+        right = did_you_mean(kind, set(own)) or f"one of {', '.join(own)}"
         yield Fault(("kind",), f"there is no kind {kind!r} that manifests may hold", right)
     elif not known.namespaced:
-        yield Fault(("kind",), f"a {kind} is the whole cluster's", "take it out: namespaces are made of the enclaves")
+        yield Fault(("kind",), f"a {kind} is the whole cluster's", "take it out: that is made of the definition")
     elif api != known.api:
         yield Fault(("apiVersion",), f"{kind} is not of {api!r}", f"write 'apiVersion: {known.api}'")
     yield from _metadata(body.get("metadata"), namespaces)
     if "status" in body:
         yield Fault(("status",), "only the cluster itself says what an object's status is", "take status out")
     yield from _images(body)
+    spec = body.get("spec")
+    if kind == "Job" and isinstance(spec, Mapping) and "ttlSecondsAfterFinished" in spec:
+        wrong = "a Job that removes itself would be made, and run, again by every run of ours"
+        yield Fault(("spec", "ttlSecondsAfterFinished"), wrong, "take it out; what no manifest has any more is removed")
 
 
 def _metadata(metadata: object, namespaces: Collection[str]) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ manager), so that the API server itself tells whose a field is.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,9 +24,13 @@ CONNECTIONS = 8
 """Requests at a time."""
 PAGE = 1000
 """Objects that are listed in one answer."""
-TEMPORARY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+BUSY, GONE = 429, 410
+TEMPORARY = frozenset({408, 425, BUSY, 502, 503, 504})
+UNSURE = frozenset({409, 500})
+"""Something else came first, or what the API server asks in turn (a webhook) does not answer."""
 NO_SUCH_FIELDS = "failed to create typed"
 """Said with status 500 of an object with fields that its kind does not have."""
+LEAVING_CURE = "run again once it is gone; where it stays, see what its finalizers wait for"
 SAID_MOST = 400
 """Of an answer that is no status object so much is told."""
 
@@ -65,6 +70,22 @@ class AbsentError(PermanentError):
     """The object, its namespace or its kind is not there."""
 
 
+class NoSuchKindError(AbsentError):
+    """The API server has no objects of this kind."""
+
+
+class ExpiredError(TemporaryError):
+    """What a list was begun from is not kept any more; it has to be begun anew."""
+
+
+class LeavingError(TemporaryError):
+    """The object or its namespace is on its way out: nothing can be made of it until it is gone."""
+
+
+class UnsureError(TemporaryError):
+    """The API server answers, and cannot do this one thing now; others it may."""
+
+
 class Cluster:
     """One cluster; safe to be used by several threads at a time."""
 
@@ -93,7 +114,11 @@ class Cluster:
             TemporaryError: the API server does not answer, or is busy.
             PermanentError: it refuses, or knows no such kind (``AbsentError``).
         """
-        return list(self._pages(kind, namespace, {"labelSelector": labels, "fieldSelector": fields}))
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        try:
+            return list(self._pages(kind, namespace, query))
+        except ExpiredError:
+            return list(self._pages(kind, namespace, query))
 
     def _pages(self, kind: ObjectKind, namespace: str, query: Mapping[str, str]) -> Iterator[Body]:
         more = ""
@@ -122,7 +147,9 @@ class Cluster:
 
         Raises:
             ConflictError: fields are somebody else's.
-            AbsentError: its namespace is not there.
+            AbsentError: its namespace is not there, or there is no such kind (``NoSuchKindError``).
+            LeavingError: its namespace is being removed.
+            UnsureError: this object cannot be taken now, by whatever the API server asks in turn.
             TemporaryError, PermanentError: as ``listed``; or it is no such object.
         """
         return self._apply(wanted, force=force, dry=False)
@@ -154,29 +181,37 @@ class Cluster:
         *,
         content: str = "application/json",
     ) -> dict[str, Any]:
+        url = f"{self._server}{path}" + (f"?{urlencode(query)}" if query else "")
+        # As text where it is YAML by name, which is what applying takes.
+        sent = json.dumps(body) if body is not None and content.endswith("yaml") else body
+        until = time.monotonic() + self._patience.total_seconds()
+        while True:
+            status, said, later = self._answer(method, url, sent, content)
+            # One that is too busy has not begun with what it turns away.
+            if status != BUSY or not later or time.monotonic() + later > until:
+                break
+            time.sleep(later)
+        if status >= 300:
+            raise _refusal(self.name, path, status, said)
+        return json.loads(said) if said.lstrip().startswith(b"{") else {}
+
+    def _answer(self, method: str, url: str, sent: Body | str | None, content: str) -> tuple[int, bytes, float]:
+        """Status and body of the answer, and after how many seconds we are asked to come again; 0 where we are not."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
-        url = f"{self._server}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Content-Type": content, **self._headers}
         try:
             answer = self._rest.request(
-                method,
-                url,
-                headers=headers,
-                # As text where it is YAML by name, which is what applying takes.
-                body=json.dumps(body) if body is not None and content.endswith("yaml") else body,
-                _request_timeout=self._patience.total_seconds(),
+                method, url, headers=headers, body=sent, _request_timeout=self._patience.total_seconds()
             )
-            said = answer.read()
+            said, later = answer.read(), str(answer.headers.get("Retry-After") or "")
         except (HTTPError, ApiException, OSError) as error:
             raise TemporaryError(
                 f"cluster {self.name}: its API server does not answer: {_short(error)}",
                 cure="see kube-apiserver on the site's controller, or whether the kubeconfig names the right server",
             ) from error
-        if answer.status >= 300:
-            raise _refusal(self.name, path, answer.status, said)
-        return json.loads(said) if said.lstrip().startswith(b"{") else {}
+        return answer.status, said, float(later) if later.isdecimal() else 0.0
 
 
 def _client(name: str, access: Access | Path) -> tuple[str, dict[str, str], "RESTClientObject"]:
@@ -232,17 +267,35 @@ def _refusal(name: str, path: str, status: int, said: bytes) -> PachonError:
     told = told if isinstance(told, dict) else {}
     message = str(told.get("message") or said[:SAID_MOST].decode(errors="replace") or f"status {status}")
     details = told.get("details") or {}
+    reasons = {each.get("reason") for each in details.get("causes") or ()}
     causes = [each for each in details.get("causes") or () if each.get("reason") == "FieldManagerConflict"]
     if causes:
         return ConflictError(f"cluster {name}: {path.rpartition('/')[2]}", conflicts_of(causes))
     where = f"cluster {name}: {message}"
-    if status == 404:
-        return AbsentError(where, cure="see that the namespace and the kind of object are there")
-    if status in (401, 403):
-        return PermanentError(where, cure="see the certificate or token that we log in with, and its rights")
-    if status in TEMPORARY and not message.startswith(NO_SUCH_FIELDS):
-        return TemporaryError(where, cure="try again")
-    return PermanentError(where, cure="mend the manifest")
+    if status == 404 and not details.get("name"):
+        return NoSuchKindError(
+            f"{where} ({path})", cure="see that the cluster's version, or an extension, has the kind"
+        )
+    refused, cure = _meaning(status, message, "NamespaceTerminating" in reasons)
+    return refused(where, cure=cure)
+
+
+def _meaning(status: int, message: str, leaving: bool) -> tuple[type[PachonError], str]:
+    """What a refusal comes to, and what would lift it."""
+    found: tuple[type[PachonError], str] = (PermanentError, "mend the manifest")
+    if leaving:
+        found = LeavingError, LEAVING_CURE
+    elif status == 404:
+        found = AbsentError, "see that the namespace and the kind of object are there"
+    elif status in (401, 403):
+        found = PermanentError, "see the certificate or token that we log in with, and its rights"
+    elif status == GONE:
+        found = ExpiredError, "try again"
+    elif status in UNSURE and not message.startswith(NO_SUCH_FIELDS):
+        found = UnsureError, "try again; where it stays so, see what the API server asks in turn"
+    elif status in TEMPORARY:
+        found = TemporaryError, "try again"
+    return found
 
 
 def conflicts_of(causes: list[dict[str, str]]) -> tuple[Conflict, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from pachon.drivers.kubernetes import Cluster
-from pachon.errors import TemporaryError
+from pachon.errors import PermanentError, TemporaryError
 from pachon.layers.awaited import AWAITED, gave_up, waits_for, why
 from pachon.layers.clusters import STAGE, Key
 from pachon.model.cluster_object import KINDS, POD, Body
@@ -56,8 +56,8 @@ def _told(cluster: Cluster, key: Key) -> tuple[str, bool]:
         if not waits_for(body):
             return "", False
         return why(body, _pods(cluster, namespace, body)), gave_up(body)
-    except TemporaryError as error:
-        return error.message, False
+    except (PermanentError, TemporaryError) as error:
+        return error.message, isinstance(error, PermanentError)
 
 
 def _pods(cluster: Cluster, namespace: str, body: Body) -> Sequence[Body]:

@@ -6,16 +6,25 @@ only of objects that are not seen to be as they were applied: one listing for ea
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from pachon.drivers.kubernetes import CONNECTIONS, AbsentError, Cluster, Conflict, ConflictError
+from pachon.drivers.kubernetes import (
+    CONNECTIONS,
+    LEAVING_CURE,
+    AbsentError,
+    Cluster,
+    Conflict,
+    ConflictError,
+    LeavingError,
+    NoSuchKindError,
+    UnsureError,
+)
 from pachon.errors import PachonError, PermanentError
 from pachon.layers.awaited import AWAITED, waits_for
 from pachon.layers.object_differences import differences, holds
 from pachon.model.cluster_object import (
     DIGEST,
-    FIELD_MANAGER,
     KINDS,
     OWNER,
     Body,
@@ -27,6 +36,7 @@ from pachon.model.stamp import digest
 from pachon.plan.document import Difference
 
 STAGE = "clusters"
+NOT_THERE = "in the definition, and not in the cluster"
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
 Item = TypeVar("Item")
@@ -51,6 +61,8 @@ class ObjectWork:
     """As the API server's dry run says."""
     conflicts: tuple[Conflict, ...] = ()
     """Whose fields have to be taken for it."""
+    cure: str = ""
+    """What would help where it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,8 @@ class ClusterSight:
     """Addresses of what is as wanted."""
     waiting: Mapping[str, str] = field(default_factory=dict)
     """What workloads that are as wanted still wait for, by address."""
+    leaving: Mapping[str, str] = field(default_factory=dict)
+    """What is in no manifest any more and on its way out already: what holds it, by address."""
     away: str = ""
     """Why the cluster could not be asked."""
 
@@ -110,14 +124,21 @@ class Looking:
             )
         works = [work for work in told.values() if work is not None]
         keys = {each.key for each in wanted}
-        works += [self._removal(key, body) for key, body in owned.items() if key not in keys]
+        going = {key: body for key, body in owned.items() if key not in keys}
+        works += [self._removal(key, body) for key, body in going.items() if not _leaving(body)]
         same = [each for each in wanted if told.get(each.key) is None]
-        waits = {self.address(each.key): waits_for(owned[each.key]) for each in same if each.kind in AWAITED}
+        waits = {self.address(each.key): self._waits(each, owned) for each in same if each.kind in AWAITED}
         return ClusterSight(
             works=tuple(sorted(works, key=lambda work: work.address)),
             same=tuple(self.address(each.key) for each in same),
             waiting={address: said for address, said in sorted(waits.items()) if said},
+            leaving={self.address(key): said for key, body in sorted(going.items()) if (said := _leaving(body))},
         )
+
+    def _waits(self, each: ClusterObject, owned: Mapping[Key, Body]) -> str:
+        """What a workload waits for; one that a controller has made its own is not in the list."""
+        seen = owned.get(each.key) or self.cluster.read(KINDS[each.kind], each.namespace, each.name)
+        return waits_for(seen) if seen is not None else "somebody has removed it"
 
     def _owned(self, pool: ThreadPoolExecutor) -> dict[Key, Body]:
         """All that is ours in the cluster; what its controllers made of it is theirs."""
@@ -142,6 +163,8 @@ class Looking:
 
     def _judged(self, wanted: ClusterObject, seen: Body | None) -> ObjectWork | None:
         """What the API server says that applying it would do; None if nothing."""
+        if seen is not None and (said := _leaving(seen)):
+            return self._work(wanted, "create", f"once it is gone, since it {said}")
         conflicts: tuple[Conflict, ...] = ()
         try:
             try:
@@ -149,14 +172,44 @@ class Looking:
             except ConflictError as error:
                 conflicts = error.conflicts
                 after = self.cluster.preview(wanted, force=True)
-            if seen is None and _others(after):
-                seen = self.cluster.read(KINDS[wanted.kind], wanted.namespace, wanted.name)
-        except AbsentError:  # its namespace is yet to be made
-            return self._work(wanted, "create", "in the definition, and not in the cluster")
-        except PermanentError as error:
-            return self._work(wanted, "unknown", f"the API server does not take it: {error.message}")
+        except PachonError as error:
+            return self._refused(wanted, error)
         if seen is None:
-            return self._work(wanted, "create", "in the definition, and not in the cluster")
+            # What is there already has a version: it is not one of ours, or not only.
+            found = after["metadata"].get("resourceVersion")
+            seen = self.cluster.read(KINDS[wanted.kind], wanted.namespace, wanted.name) if found else None
+            if seen is None:
+                return self._work(wanted, "create", NOT_THERE)
+            if _leaving(seen) or _owner(seen) not in ("", self.owner):
+                return self._not_ours(wanted, seen)
+        return self._change(wanted, seen, after, conflicts)
+
+    def _refused(self, wanted: ClusterObject, error: PachonError) -> ObjectWork:
+        """What comes of an object that the API server does not take, or not yet."""
+        match error:
+            case LeavingError():
+                return self._work(
+                    wanted, "create", f"once its namespace, which is being removed, is gone: {error.message}"
+                )
+            case UnsureError() | NoSuchKindError():
+                return self._unknown(wanted, f"the API server cannot take it: {error.message}", error.cure)
+            case AbsentError():  # its namespace is yet to be made
+                return self._work(wanted, "create", NOT_THERE)
+            case PermanentError():
+                return self._unknown(wanted, f"the API server does not take it: {error.message}")
+            case _:
+                raise error
+
+    def _not_ours(self, wanted: ClusterObject, seen: Body) -> ObjectWork:
+        if said := _leaving(seen):
+            return self._work(wanted, "create", f"once it is gone, since it {said}")
+        cure = f"give one of the two another name, or take its label {OWNER} off where it is nobody's any more"
+        return self._unknown(wanted, f"it belongs to {_owner(seen)}", cure)
+
+    def _change(
+        self, wanted: ClusterObject, seen: Body, after: Body, conflicts: tuple[Conflict, ...]
+    ) -> ObjectWork | None:
+        """What applying it would change of what is there."""
         found = differences(seen, after)
         if not found and _applied(seen) == wanted.digest:
             return None  # the same in other words, such as 1000m for 1
@@ -178,6 +231,9 @@ class Looking:
         address = self.address(wanted.key)
         return ObjectWork(wanted.key, address, verb, reason, wanted.digest, wanted, found, conflicts)
 
+    def _unknown(self, wanted: ClusterObject, reason: str, cure: str = "") -> ObjectWork:
+        return replace(self._work(wanted, "unknown", reason), cure=cure)
+
     def _removal(self, key: Key, body: Body) -> ObjectWork:
         reason = "it is ours, and no manifest has it any more"
         return ObjectWork(key, self.address(key), "delete", reason, str(body["metadata"]["uid"]))
@@ -188,13 +244,23 @@ def _applied(body: Body) -> str:
     return str((body["metadata"].get("annotations") or {}).get(DIGEST, ""))
 
 
-def _others(body: Body) -> bool:
-    """Whether somebody else has had to do with an object."""
-    return any(each.get("manager") != FIELD_MANAGER for each in body["metadata"].get("managedFields") or ())
+def _owner(body: Body) -> str:
+    """Whose it says that it is."""
+    return str((body["metadata"].get("labels") or {}).get(OWNER, ""))
+
+
+def _leaving(body: Body) -> str:
+    """That an object is on its way out, and what holds it; empty if it is to stay."""
+    if not body["metadata"].get("deletionTimestamp"):
+        return ""
+    held = (*(body["metadata"].get("finalizers") or ()), *((body.get("spec") or {}).get("finalizers") or ()))
+    return "is being removed" + (f", held by {', '.join(map(str, held))}" if held else "")
 
 
 def _is_as_applied(wanted: ClusterObject, seen: Body | None) -> bool:
-    return seen is not None and _applied(seen) == wanted.digest and holds(wanted.body, seen)
+    if seen is None or _leaving(seen):
+        return False
+    return _applied(seen) == wanted.digest and holds(wanted.body, seen)
 
 
 @dataclass(frozen=True)
@@ -243,7 +309,10 @@ def attempt(
                 cluster.delete(KINDS[kind], namespace, name, uid=work.given)
                 removed.append(work.address)
             else:
-                applied[work.address] = cluster.apply(work.wanted, force=work.address in forced)
+                body = cluster.apply(work.wanted, force=work.address in forced)
+                if said := _leaving(body):
+                    raise LeavingError(f"it {said}", cure=LEAVING_CURE)
+                applied[work.address] = body
             told(work, "")
         except PachonError as error:
             failed[work.address] = error

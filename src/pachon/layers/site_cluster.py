@@ -152,7 +152,7 @@ class SiteCluster:
         for work in works:
             refused = self.granted.refuses(work)
             if work.verb == "unknown":
-                troubles.append(Trouble(work.address, work.reason, _mend(work)))
+                troubles.append(Trouble(work.address, work.reason, work.cure or _mend(work)))
             elif refused:
                 self.outside.append(work.address)
                 troubles.append(Trouble(work.address, refused, CURE))
