@@ -35,6 +35,10 @@ deployment: {kubernetes: {form: manifests, path: manifests}}
 """
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {0}}}\ndata: {{greeting: {1}}}\n"
 SPACE = "here/object/namespace/lone"
+POLICY = "here/object/validatingadmissionpolicy/pachon-images-by-digest"
+BINDING = "here/object/validatingadmissionpolicybinding/pachon-images-by-digest"
+GIVEN = (SPACE, POLICY, BINDING)
+"""What a cluster gets beside services."""
 PAGES, OTHER = (f"here/object/configmap/lone.{name}" for name in ("pages", "other"))
 
 
@@ -101,12 +105,13 @@ def test_what_is_placed_comes_to_be_in_the_cluster_and_a_second_time_nothing_is_
     place: Place, access: Access
 ) -> None:
     made = plan(place)
-    assert {action.address: action.verb for action in made.actions} == dict.fromkeys((SPACE, PAGES, OTHER), "create")
-    assert [wave.actions[0].address for wave in made.waves] == [SPACE, OTHER]
+    assert {action.address: action.verb for action in made.actions} == dict.fromkeys((*GIVEN, PAGES, OTHER), "create")
+    waves = [[action.address for action in wave.actions] for wave in made.waves]
+    assert [sorted(wave) for wave in waves] == [sorted(GIVEN), [OTHER, PAGES]]
     assert made.envelopes == ()
     report = up(place)
     assert (report["failures"], report["changed"]) == ([], True)
-    assert "3 objects of the cluster changed" in report["why"]
+    assert "5 objects of the cluster changed" in report["why"]
     assert (greeting(access, "pages"), greeting(access, "other")) == ("hello", "hello")
     again = plan(place)
     assert (again.waves, again.envelopes, list(again.counts)) == ((), (), ["none"])
@@ -179,11 +184,11 @@ def test_what_a_cluster_that_cannot_be_asked_is_to_hold_waits_in_an_envelope(pla
     path.write_text(kept.replace(access.server, "https://127.0.0.1:1"))
     made = plan(place)
     (envelope,) = made.envelopes
-    assert (envelope.host, envelope.addresses) == ("here/cluster", (PAGES, SPACE))
+    assert (envelope.host, envelope.addresses) == ("here/cluster", (PAGES, *GIVEN))
     assert "its API server does not answer" in envelope.reason
-    assert header(made).endswith(", 2 objects deferred")
+    assert header(made).endswith(", 4 objects deferred")
     (deferral,) = deferrals_of(made)
-    assert deferral.told == "deferred at here: 2 objects in the cluster, at most medium, once it can be asked"
+    assert deferral.told == "deferred at here: 4 objects in the cluster, at most medium, once it can be asked"
     assert [each["address"] for each in up(place)["failures"]] == ["here/cluster"]
     path.write_text(kept)
     assert up(place)["failures"] == []

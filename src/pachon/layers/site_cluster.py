@@ -14,10 +14,11 @@ from pachon.drivers.ssh import Credentials, Fleet
 from pachon.errors import MissingError, TemporaryError
 from pachon.hostvars import kubernetes_cluster
 from pachon.layers.awaiting import until_rolled_out
+from pachon.layers.cluster_rules import rules_of
 from pachon.layers.clusters import STAGE, ClusterSight, Granted, Looking, ObjectWork, attempt
 from pachon.layers.following import Trouble
 from pachon.layers.sight import addresses_of
-from pachon.model.cluster_object import ClusterObject, namespace_object, object_of, owner_of
+from pachon.model.cluster_object import ClusterObject, object_of, owner_of
 from pachon.model.facility import Facility, Site
 from pachon.progress import Event, Progress
 from pachon.store.database import Store
@@ -30,16 +31,16 @@ CURE = "look at what changed, and approve a new plan: 'pachon plan --out FILE'"
 
 
 def desired_of(facility: Facility, site: Site) -> tuple[ClusterObject, ...]:
-    """What the site's cluster is to hold by the definition: what is placed there, and the enclaves' namespaces."""
+    """What the site's cluster is to hold by the definition: what is placed there, and what its enclaves are given."""
     owner = owner_of(facility.name, site.name)
     placed = [each for each in facility.placements if each.site == site.name and each.manifests]
-    spaces = [namespace_object(name, owner=owner) for name in sorted({each.enclave for each in placed})]
+    rules = rules_of(facility, site, enclaves={each.enclave for each in placed}, owner=owner)
     objects = [
         object_of(manifest.body, owner=owner, service=each.service, namespace=each.enclave, where=manifest.where)
         for each in placed
         for manifest in each.manifests
     ]
-    return (*spaces, *objects)
+    return (*rules, *objects)
 
 
 def has_work(facility: Facility, site: Site, store: Store) -> bool:

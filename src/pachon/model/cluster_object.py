@@ -13,6 +13,8 @@ FIELD_MANAGER = "pachon"
 """Who we are to the API server: fields that we apply are ours under this name."""
 OWNER, SERVICE, DIGEST = "pachon/owner", "pachon/service", "pachon/digest"
 """Labels: facility and site, and the service; annotation: digest of what was applied last."""
+ENCLAVE = "pachon/enclave"
+"""Label of a namespace: whose it is."""
 OURS = "pachon/"
 """What our labels and annotations begin with."""
 
@@ -66,10 +68,24 @@ KINDS: Mapping[str, ObjectKind] = MappingProxyType(
             ObjectKind(kind="Service", api="v1", plural="services", turn=3),
             ObjectKind(kind="ServiceAccount", api="v1", plural="serviceaccounts", turn=2),
             ObjectKind(kind="StatefulSet", api="apps/v1", plural="statefulsets", turn=4, pods=TEMPLATE),
+            ObjectKind(
+                kind="ValidatingAdmissionPolicy",
+                api="admissionregistration.k8s.io/v1",
+                plural="validatingadmissionpolicies",
+                turn=1,
+                namespaced=False,
+            ),
+            ObjectKind(
+                kind="ValidatingAdmissionPolicyBinding",
+                api="admissionregistration.k8s.io/v1",
+                plural="validatingadmissionpolicybindings",
+                turn=2,
+                namespaced=False,
+            ),
         )
     }
 )
-"""All that manifests may hold, by name; sorted."""
+"""All that is applied, by name; manifests may hold those that have a namespace. Sorted."""
 
 
 class PlacedManifest(Frozen):
@@ -133,7 +149,7 @@ def object_of(manifest: Body, *, owner: str, service: str = "", namespace: str =
 
 def namespace_object(name: str, *, owner: str) -> ClusterObject:
     """The namespace of an enclave."""
-    return object_of({"kind": "Namespace", "metadata": {"name": name}}, owner=owner)
+    return object_of({"kind": "Namespace", "metadata": {"name": name, "labels": {ENCLAVE: name}}}, owner=owner)
 
 
 def address_of(site: str, kind: str, namespace: str, name: str) -> str:
