@@ -45,6 +45,16 @@ def store(state: Path) -> str:
     return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
 
 
+def servers(state: Path) -> Path:
+    """Folder of sockets, locks and records of the servers of the facility with that state folder."""
+    return state / "serve"
+
+
+def server_socket(state: Path, site: str) -> Path:
+    """What the server of this site listens at, if there is one."""
+    return servers(state) / f"{site}.sock"
+
+
 def hardware() -> str:
     """What stands behind every facility as seen from this machine; empty: what its definition says.
 

@@ -12,7 +12,7 @@ from typing import Literal
 from pachon import hostvars, places, planning_objects
 from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import PachonError
-from pachon.ground import Images, Stands, hardware
+from pachon.ground import Images
 from pachon.ground import of as ground_of
 from pachon.layers import policies
 from pachon.layers.hardware import SiteHardware, code_digest
@@ -25,6 +25,7 @@ from pachon.model.hardware import STACKS, StackName
 from pachon.model.manifest import LEFT, STRANGER
 from pachon.model.manifest import Difference as Drift
 from pachon.model.stamp import digest
+from pachon.opening import Opened, opening
 from pachon.plan.document import Action, Difference, EngineRun, Fact, Plan
 from pachon.plan.making import Basis, DeferredRoles, Findings, Made, definition_of, plan_of
 from pachon.progress import Event, Progress
@@ -61,20 +62,34 @@ async def make(
     look_first: bool,
     progress: Progress,
     notes: Sequence[str] = (),
+    opened: Opened | None = None,
 ) -> Plan:
     """What ``up`` would do now; changes nothing but the engine's own working files. ``notes``: of checks.
+
+    ``opened``: connections that were begun for it, which stay open.
 
     Raises:
         PachonError: the engine fails, or images are missing that are needed to know what hosts are made from.
     """
+    if opened is None:
+        async with opening(facility, (), state=state) as own:
+            return await make(
+                facility,
+                sites,
+                state=state,
+                cache=cache,
+                look_first=look_first,
+                progress=progress,
+                notes=notes,
+                opened=own,
+            )
     ground = ground_of(facility)
     flavours = sorted({host.flavour for site in sites for host in site.active_hosts})
     images = await ground.images(flavours, cache=cache, progress=progress)
     notes = [*ground.lacks, *notes]
-    stands = await hardware(facility, state)
-    if look_first and (reason := trusting(stands, state)):
+    if look_first and opened.trusting:
         look_first = False
-        notes.append(f"{reason}: this plan trusts what was last recorded")
+        notes.append(f"{opened.trusting}: this plan trusts what was last recorded")
     code = await asyncio.to_thread(code_digest, CODE)
     store = open_store(places.store(state))
 
@@ -84,23 +99,17 @@ async def make(
         layer = hardware_of(facility, site, state=state, store=store, ground=ground, images=images, progress=progress)
         hosts = hosts_of(layer, ground, state=state, progress=progress)
         cluster = cluster_of(layer, ground, state=state, progress=progress)
-        found = await look(site, layer, hosts, cluster, code=code, progress=progress, eyes=look_first)
+        found = await look(
+            site, layer, hosts, cluster, code=code, progress=progress, eyes=look_first, fleet=opened.fleet
+        )
         return findings(await ask(Seen(site, layer, hosts, found, cluster), progress=progress))
 
+    looks = asyncio.gather(*(one(site) for site in sites))
     try:
-        found = await asyncio.gather(*(one(site) for site in sites))
+        found, basis = await asyncio.gather(looks, asyncio.to_thread(basis_of, facility, code, images))
     finally:
         store.close()
-    return plan_of(facility, found, await asyncio.to_thread(basis_of, facility, code, images), notes=notes)
-
-
-def trusting(stands: Stands, state: Path) -> str:
-    """Why the world is not looked at, for people; empty if it can be."""
-    if not stands.reachable:
-        return f"the {stands.kind} is {stands.condition}"
-    if stands.kind == "racks" and not any((state / "secrets").glob("bmc-*")):
-        return "no BMC password of these racks is here"
-    return ""
+    return plan_of(facility, found, basis, notes=notes)
 
 
 def basis_of(facility: Facility, code: str, images: Mapping[str, Images]) -> Basis:

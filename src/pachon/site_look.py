@@ -6,7 +6,6 @@ not to be as the role left it.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,6 @@ from pachon.store.journal import Entry, standing
 
 if TYPE_CHECKING:
     from infra.provider.orphans import Orphan
-
-CLOSE_SECONDS = 1.0
-"""For saying good-bye to hosts."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +73,19 @@ async def look(
     code: str,
     progress: Progress,
     eyes: bool = True,
+    fleet: Fleet | None = None,
 ) -> Look:
-    """What was seen at the site; changes nothing. Without ``eyes`` only what is remembered is asked."""
+    """What was seen at the site; changes nothing. Without ``eyes`` only what is remembered is asked.
+
+    ``fleet``: connections that are somebody else's to close.
+    """
     made = tuple(standing(hardware.store, site.name))
     stale = frozenset(name for name in STACKS if not _is_current(hardware, name, code))
     seen: Mapping[str, Observation] = {}
     orphans: Sequence[Orphan] = []
     if made and eyes:
         progress(Event("observe", site.name, "started", "looking at what is there"))
-        seen = await _seen(hardware, hosts, progress)
+        seen = await _seen(hardware, hosts, progress, fleet)
         progress(Event("observe", site.name, "done", _summary(seen)))
     if eyes:
         orphans = await hardware.leftovers(made)
@@ -111,11 +111,13 @@ async def _in_cluster(site: Site, cluster: SiteCluster, *, eyes: bool) -> Cluste
     return ClusterSight(away="it is yet to be made, or nobody looked")
 
 
-async def _seen(hardware: SiteHardware, hosts: SiteHosts | None, progress: Progress) -> Observations:
+async def _seen(
+    hardware: SiteHardware, hosts: SiteHosts | None, progress: Progress, given: Fleet | None
+) -> Observations:
     """What hardware is like; what hosts are like, they remember. Both go through the site's server if there is one."""
     run = hardware.run_file
     server = await served.found(Path(run.state), run.site, progress)
-    fleet = Fleet(Credentials.of_state(Path(run.state)), detours=dict(run.endpoints))
+    fleet = given or Fleet(Credentials.of_state(Path(run.state)), detours=dict(run.endpoints))
 
     async def observe() -> Observations:
         if server is not None:
@@ -137,9 +139,8 @@ async def _seen(hardware: SiteHardware, hosts: SiteHosts | None, progress: Progr
         seen, _, _ = await asyncio.gather(observe(), look(), judge())
         return seen
     finally:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await fleet.__aexit__(None, None, None)
+        if given is None:
+            await fleet.leave()
 
 
 async def previews(hardware: SiteHardware, found: Look) -> Mapping[StackName, list[PlannedAction]]:

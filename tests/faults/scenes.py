@@ -23,7 +23,7 @@ from sqlalchemy import select
 from infra.boot import ca, launch
 from infra.provider.folder import seed_machine
 from infra.toolchain import programs
-from pachon import apply, configuring, definition, handover, hostvars, places, planning, sites
+from pachon import apply, configuring, definition, handover, hostvars, opening, places, planning, sites
 from pachon.approving import plan_at
 from pachon.drivers import ansible
 from pachon.drivers.pulumi import engine
@@ -170,7 +170,7 @@ def furnish(place: Place, put: Callable[[Any, str, Any], None] = setattr) -> Non
     changes: Mapping[tuple[Any, str], Any] = {
         (apply, "ground_of"): lambda facility: ground,
         (planning, "ground_of"): lambda facility: ground,
-        (planning, "hardware"): _stands,
+        (opening, "hardware"): _stands,
         (apply, "parcel_of_program"): lambda cache: ("program-1", place.fixed / "server-root"),
         (handover, "parcel"): FileParcels(place.world),
         (handover, "PAUSE_SECONDS"): NEVER_SECONDS,

@@ -10,8 +10,8 @@ from pachon.drivers.pulumi import PlannedAction
 from pachon.errors import MissingError, RefusedError, UsageError
 from pachon.ground import Stands
 from pachon.model.facility import Facility
+from pachon.opening import trusting
 from pachon.plan.approval import refuse_unknown
-from pachon.planning import trusting
 from pachon.progress import silent
 from pachon.site_run import _moves
 

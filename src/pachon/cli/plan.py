@@ -1,6 +1,7 @@
 """``pachon plan``: what would be changed, in which order and at which risk; sealed, so that it can be approved."""
 
 import asyncio
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from pachon.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from pachon.model.facility import Facility, Site
     from pachon.plan import Plan
+    from pachon.progress import Progress
 
 LINES_SHOWN = 30
 """Of a plan, so that it fits a screen; the document has all."""
@@ -51,25 +53,15 @@ def plan(
     What cannot be known is counted as unknown, never as unchanged; what cannot be known yet is deferred, with its
     bounds. Exit status: 0, or with --exit-code 3 when changes are pending.
     """
-    from pachon.plan.document import text_of_file
-    from pachon.plan.graph import graph as drawn
-    from pachon.plan.markdown import markdown as written
-    from pachon.planning import make
-
     call = Call.of(ctx)
     facility = call.facility()
     with call.progress() as progress:
-        made = asyncio.run(
-            make(
-                facility,
-                _sites(call, facility, sites or []),
-                state=places.state(facility.name),
-                cache=places.cache(),
-                look_first=look,
-                progress=progress,
-                notes=call.notes,
-            )
-        )
+        made = asyncio.run(_made(call, facility, _sites(call, facility, sites or []), look=look, progress=progress))
+
+    from pachon.plan.document import text_of_file
+    from pachon.plan.graph import graph as drawn
+    from pachon.plan.markdown import markdown as written
+
     for path, text in ((out, text_of_file), (graph, drawn)):
         if path is not None:
             _write(path, text(made))
@@ -79,6 +71,28 @@ def plan(
         exit_code=ExitCode.PENDING if exit_code and made.pending else ExitCode.DONE,
         talk=[f"carry it out with: pachon apply {out}"] if out is not None and made.pending else [],
     )
+
+
+async def _made(
+    call: Call, facility: "Facility", sites: "tuple[Site, ...]", *, look: bool, progress: "Progress"
+) -> "Plan":
+    """The plan; connections are begun before what it is made with is imported."""
+    from pachon.opening import opening
+
+    state = places.state(facility.name)
+    async with opening(facility, sites if look else (), state=state) as opened:
+        planning = await asyncio.to_thread(import_module, "pachon.planning")
+        made: Plan = await planning.make(
+            facility,
+            sites,
+            state=state,
+            cache=places.cache(),
+            look_first=look,
+            progress=progress,
+            notes=call.notes,
+            opened=opened,
+        )
+        return made
 
 
 def text_of(made: "Plan") -> list[Part]:

@@ -4,7 +4,6 @@ Hidden here: the program that is sent, the key by which secrets count, and that 
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 import hmac
@@ -34,7 +33,6 @@ AT_ONCE = 64
 """Hosts that are asked side by side."""
 EACH = timedelta(milliseconds=200)
 """How much longer all may take for each host there is."""
-CLOSE_SECONDS = 1.0
 
 Seen = Sequence[tuple[int, Mapping[str, Any]]]
 """What differs, by the number of the expectation."""
@@ -158,9 +156,7 @@ class Probe:
             answers = await asyncio.gather(*(one(host) for host in calls))
         finally:
             if self.fleet is None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CLOSE_SECONDS):
-                        await fleet.__aexit__(None, None, None)
+                await fleet.leave()
         return dict(zip(calls, answers, strict=True))
 
     def _key_of(self, host: str) -> str:

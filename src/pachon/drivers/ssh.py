@@ -8,15 +8,15 @@ import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pachon.drivers.sent_program import RUNNER, packed
-from pachon.drivers.ssh_library import asyncssh
+from pachon.drivers.ssh_library import asyncssh, sign_at_once
 from pachon.errors import PachonError, PermanentError, TemporaryError
 
 CONNECT_SECONDS = 5.0
@@ -27,6 +27,7 @@ OPENING_SECONDS = 5.0
 """How much longer than its time limit a command may take, for its session to be opened."""
 KEEPALIVE_SECONDS = 15
 CONNECTING_AT_ONCE = 32
+CLOSE_SECONDS = 1.0
 RETRY_SECONDS = 0.3
 HOST_KEY_ALGORITHMS = ["ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519"]
 """The bare key is never believed; it is offered so that a host without a certificate gets the right complaint."""
@@ -152,7 +153,7 @@ async def connect(
         TemporaryError: nobody answers there (yet).
         PermanentError: its key is not trusted, or it does not let us in.
     """
-    _sign_at_once()
+    sign_at_once()
     trust = trust or read_trust(credentials)
     options = asyncssh.SSHClientConnectionOptions(
         known_hosts=trust.known_hosts,
@@ -207,26 +208,6 @@ async def _taken(address: str, port: int, timeout: timedelta) -> socket.socket:
         own.close()
         raise
     return own
-
-
-@lru_cache(maxsize=1)
-def _sign_at_once() -> None:
-    """Have asyncssh send the signature with its first request, not ask before whether the key would do.
-
-    To be asked costs a host as much as to be convinced: it checks the certificate three times more, a fifth of a login.
-    asyncssh has no setting for it; one that is built otherwise is left as it is.
-    """
-    publickey = getattr(asyncssh.auth, "_ClientPublicKeyAuth", None)
-
-    async def start(self: Any) -> None:
-        self._keypair = await self._conn.public_key_auth_requested()
-        if self._keypair is None:
-            self._conn.try_next_auth(next_method=True)
-        else:
-            await self._send_signed_request()
-
-    if hasattr(publickey, "_start") and hasattr(publickey, "_send_signed_request"):
-        setattr(publickey, "_start", start)  # noqa: B010  # mypy knows better
 
 
 def read_trust(credentials: Credentials) -> Trust:
@@ -310,9 +291,9 @@ class Fleet:
         detours: Detours | None = None,
     ) -> None:
         self._credentials = credentials
-        self._opening = asyncio.Semaphore(connecting_at_once)
+        self._turns = asyncio.Semaphore(connecting_at_once)
         self.detours = detours or {}
-        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
+        self._opening: dict[tuple[str, int], asyncio.Task[Host]] = {}
         self._open: dict[tuple[str, int], Host] = {}
         self._read: tuple[tuple[int, ...], Trust] | None = None
 
@@ -322,8 +303,17 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in (begun := list(self._opening.values())):
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         hosts, self._open = list(self._open.values()), {}
         await asyncio.gather(*(host.close() for host in hosts), return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Close all, without waiting long for a host that does not say good-bye."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.__aexit__(None, None, None)
 
     def _where(self, address: str, port: int) -> tuple[str, int]:
         door = self.detours.get(address)
@@ -347,15 +337,26 @@ class Fleet:
 
     async def host(self, address: str, *, port: int = 22, alias: str = "") -> Host:
         """The open connection to this address, opened if need be (errors as of ``connect``)."""
+        if (known := self.open_to(address, port=port)) is not None and known.is_open:
+            return known
+        return await asyncio.shield(self.begin(address, port=port, alias=alias))
+
+    def begin(self, address: str, *, port: int = 22, alias: str = "") -> "asyncio.Task[Host]":
+        """What comes of opening a connection to this address: the same for all who ask meanwhile, be it an error."""
         where = self._where(address, port)
-        async with self._locks.setdefault(where, asyncio.Lock()):
-            known = self._open.get(where)
-            if known is not None and known.is_open:
-                return known
-            async with self._opening:
-                opened = await self._connected(where[0], port=where[1], alias=alias or address, trust=self._trust())
-            self._open[where] = opened
-            return opened
+        if where not in self._opening:
+            self._opening[where] = asyncio.create_task(self._opened(where, alias or address))
+            self._opening[where].add_done_callback(lambda task: self._end(where, task))
+        return self._opening[where]
+
+    async def _opened(self, where: tuple[str, int], alias: str) -> Host:
+        async with self._turns:
+            return await self._connected(where[0], port=where[1], alias=alias, trust=self._trust())
+
+    def _end(self, where: tuple[str, int], task: "asyncio.Task[Host]") -> None:
+        self._opening.pop(where, None)
+        if not task.cancelled() and task.exception() is None:
+            self._open[where] = task.result()
 
     async def wait_for_login(self, address: str, *, patience: timedelta, port: int = 22, alias: str = "") -> Host:
         """As the function of that name, over this fleet's connection."""

@@ -84,12 +84,12 @@ class LookAt(Frozen):
 
 def folder(state: Path) -> Path:
     """Where servers of a facility have their sockets, locks and records."""
-    return state / "serve"
+    return places.servers(state)
 
 
 def socket_path(state: Path, site: str) -> Path:
     """What the server of this site listens at."""
-    return folder(state) / f"{site}.sock"
+    return places.server_socket(state, site)
 
 
 def version() -> str:

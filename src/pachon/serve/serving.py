@@ -12,10 +12,10 @@ from typing import Any
 
 from pachon import places, program_text, secrets
 from pachon.drivers.channels import Channels
-from pachon.drivers.probe import CLOSE_SECONDS, LOOK, Probe
+from pachon.drivers.probe import LOOK, Probe
 from pachon.drivers.redfish import KeptBmcs
 from pachon.drivers.run_file import RunFile
-from pachon.drivers.ssh import Credentials, Detours
+from pachon.drivers.ssh import CLOSE_SECONDS, Credentials, Detours
 from pachon.errors import PachonError, RefusedError
 from pachon.layers import served
 from pachon.layers.hardware import observed

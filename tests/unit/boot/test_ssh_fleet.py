@@ -247,3 +247,36 @@ def test_the_users_own_keys_agent_and_configuration_are_not_used(
             await opened.close()
 
     asyncio.run(work())
+
+
+def test_a_host_that_hangs_up_is_asked_once_by_all_who_ask_side_by_side_and_again_later(bench: "Bench") -> None:
+    asked: list[int] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(1)
+        await asyncio.sleep(0.2)
+        writer.close()
+
+    async def work() -> None:
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server, Fleet(credentials(bench)) as fleet:
+            port = server.sockets[0].getsockname()[1]
+            begun = fleet.begin("127.0.0.1", port=port)
+            waiting = (begun, *(fleet.host("127.0.0.1", port=port) for _ in range(3)))
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [type(each) for each in told] == [TemporaryError] * 4
+            assert len(asked) == 1
+            with pytest.raises(TemporaryError):
+                await fleet.host("127.0.0.1", port=port)
+            assert len(asked) == 2
+
+    asyncio.run(work())
+
+
+def test_a_connection_that_was_begun_is_the_one_that_is_used(bench: "Bench", tmp_path: Path) -> None:
+    async def work() -> None:
+        async with host(bench, tmp_path) as port, Fleet(credentials(bench)) as fleet:
+            begun = fleet.begin("127.0.0.1", port=port)
+            assert await fleet.host("127.0.0.1", port=port) is await begun
+            assert fleet.number_open == 1
+
+    asyncio.run(work())
