@@ -14,6 +14,7 @@ FILES = (
     "test_up_lab.py",
     "test_isolation.py",
     "test_slurm.py",
+    "test_rollout.py",
     "test_growing.py",
     "test_site_controller.py",
     "test_campaign.py",

@@ -63,7 +63,10 @@ def test_a_front_door_passes_each_endpoint_on_to_the_active_hosts_that_carry_it(
         [],
     )
     other = told("front_door", "front_door", with_demo(), "archive")
-    assert [each["name"] for each in other["front_door_backends"]] == ["service-monitoring.https"]
+    assert [each["name"] for each in other["front_door_backends"]] == [
+        "data-access-apis.https",
+        "service-monitoring.https",
+    ]
 
 
 def test_a_backend_is_checked_as_its_contract_says() -> None:

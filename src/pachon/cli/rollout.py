@@ -36,7 +36,7 @@ Which = Annotated[str, typer.Argument(metavar="WHICH", help="Name of a rollout, 
 Why = Annotated[str, typer.Option(metavar="REASON", help="Why: it is kept with the record.")]
 
 
-@app.command(cls=Command, epilog=example("pachon rollout plan science-portal 1.1.0", "pachon rollout plan --help"))
+@app.command(cls=Command, epilog=example("pachon rollout plan data-access-apis 1.0.1", "pachon rollout plan --help"))
 def plan(ctx: typer.Context, service: Service, version: Version) -> Answer:
     """Show how a release would come everywhere, step by step; or every reason why it may not.
 
@@ -63,7 +63,7 @@ def plan(ctx: typer.Context, service: Service, version: Version) -> Answer:
 
 
 @app.command(
-    cls=LongCommand, epilog=example("pachon rollout start science-portal 1.1.0 --why 'faster queries, CHG-1234'")
+    cls=LongCommand, epilog=example("pachon rollout start data-access-apis 1.0.1 --why 'a magnitude more, CHG-1234'")
 )
 def start(ctx: typer.Context, service: Service, version: Version, why: Why) -> Answer:
     """Carry a rollout out; the same command goes on with one that was killed or whose end was not awaited.
@@ -99,7 +99,7 @@ def start(ctx: typer.Context, service: Service, version: Version, why: Why) -> A
     return Answer(value=found, text=told(found), exit_code=ExitCode.DONE if found.state == "done" else ExitCode.PARTIAL)
 
 
-@app.command(cls=Command, epilog=example("pachon rollout status", "pachon rollout status science-portal --json"))
+@app.command(cls=Command, epilog=example("pachon rollout status", "pachon rollout status data-access-apis --json"))
 def status(
     ctx: typer.Context,
     which: Annotated[
@@ -122,7 +122,7 @@ def status(
     return Answer(value=found, text=told(found), exit_code=ExitCode.DEGRADED if troubled else ExitCode.DONE)
 
 
-@app.command(cls=Command, epilog=example("pachon rollout pause science-portal --why 'the network is worked on'"))
+@app.command(cls=Command, epilog=example("pachon rollout pause data-access-apis --why 'the network is worked on'"))
 def pause(ctx: typer.Context, which: Which, why: Why) -> Answer:
     """Have a rollout stay as it is, within a second, and give the site back until it is resumed.
 
@@ -131,13 +131,13 @@ def pause(ctx: typer.Context, which: Which, why: Why) -> Answer:
     return _ask(ctx, which, "paused", why)
 
 
-@app.command(cls=Command, epilog=example("pachon rollout resume science-portal --why 'the network is well'"))
+@app.command(cls=Command, epilog=example("pachon rollout resume data-access-apis --why 'the network is well'"))
 def resume(ctx: typer.Context, which: Which, why: Why) -> Answer:
     """Have a paused rollout go on."""
     return _ask(ctx, which, "forward", why)
 
 
-@app.command(cls=Command, epilog=example("pachon rollout abort science-portal --why 'users complain'"))
+@app.command(cls=Command, epilog=example("pachon rollout abort data-access-apis --why 'users complain'"))
 def abort(ctx: typer.Context, which: Which, why: Why) -> Answer:
     """Have a rollout go back: the old release everywhere, within a second of being told; nothing is held by this."""
     return _ask(ctx, which, "back", why)
@@ -193,7 +193,7 @@ def say(
     )
 
 
-@app.command(cls=Command, epilog=example("pachon rollout lift science-portal 1.1.0 --why 'the sensor was at fault'"))
+@app.command(cls=Command, epilog=example("pachon rollout lift data-access-apis 1.0.1 --why 'the sensor was at fault'"))
 def lift(ctx: typer.Context, service: Service, version: Version, why: Why) -> Answer:
     """Let a version that is held be rolled out again."""
     from pachon.store import releases
@@ -204,7 +204,7 @@ def lift(ctx: typer.Context, service: Service, version: Version, why: Why) -> An
     return Answer(value=value, text=[f"{service} {version} is no longer held"])
 
 
-@app.command(cls=Command, epilog=example("pachon rollout history", "pachon rollout history science-portal --json"))
+@app.command(cls=Command, epilog=example("pachon rollout history", "pachon rollout history data-access-apis --json"))
 def history(
     ctx: typer.Context,
     service: Annotated[
