@@ -16,7 +16,7 @@ from pachon.drivers.ssh import Credentials, Fleet
 from pachon.layers import served
 from pachon.layers.clusters import ClusterSight
 from pachon.layers.hardware import Observation, Observations, SiteHardware
-from pachon.layers.hosts import Eyes, RoleWork, SiteHosts
+from pachon.layers.hosts import RoleWork, SiteHosts
 from pachon.layers.policies import leaving_workers, returning_workers
 from pachon.layers.site_cluster import SiteCluster
 from pachon.model.facility import HostName, Site
@@ -129,7 +129,7 @@ async def _seen(
 
     async def look() -> None:
         if hosts is not None:
-            await hosts.look(eyes=Eyes(server, fleet))
+            await hosts.look(eyes=served.Eyes(server, fleet))
 
     async def judge() -> None:
         if hosts is not None:

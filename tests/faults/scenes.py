@@ -28,7 +28,8 @@ from pachon.approving import plan_at
 from pachon.drivers import ansible
 from pachon.drivers.pulumi import engine
 from pachon.drivers.run_file import Budgets
-from pachon.layers import hardware, hosts
+from pachon.layers import foreseen as foreseeing
+from pachon.layers import hardware
 from pachon.layers.hosts import SiteHosts
 from pachon.model.facility import Facility
 from pachon.model.hardware import inputs_of as facility_inputs
@@ -181,7 +182,7 @@ def furnish(place: Place, put: Callable[[Any, str, Any], None] = setattr) -> Non
         (configuring.Configuring, "_gather"): _at_once,
         (hostvars, "roles_of"): lambda host: (*PLAYED, *(role for role in host.groups if role == LOSING)),
         (SiteHosts, "probe"): FileProbe(place.world),
-        (hosts, "foreseen"): foreseen,
+        (foreseeing, "foreseen"): foreseen,
         (ca, "host_keys"): lambda state, site: installations(place.world),
     }
     for (owner, name), value in changes.items():

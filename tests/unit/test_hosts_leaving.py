@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from pachon.errors import RefusedError
-from pachon.layers import hosts, leaving, role_trees
+from pachon.layers import foreseen as foreseeing
+from pachon.layers import leaving, recording, role_trees
 from pachon.layers.bounds import Bound
 from pachon.layers.hosts import SiteHosts
 from pachon.layers.role_effects import Leavings, leavings, units_told
@@ -102,10 +103,10 @@ def without_old_rules(layer: SiteHosts, plays: FakePlays, monkeypatch: pytest.Mo
         return dataclasses.replace(made, subjects=[*made.subjects, *own])
 
     plays.telling["firewall"] = ()
-    monkeypatch.setattr(hosts, "leavings", more)
+    monkeypatch.setattr(recording, "leavings", more)
     layer.generations = dict.fromkeys(layer.generations, "g2")
     assert play(layer) == []
-    monkeypatch.setattr(hosts, "leavings", leavings)
+    monkeypatch.setattr(recording, "leavings", leavings)
     layer.generations = dict.fromkeys(layer.generations, "g3")
     plays.books.clear()
 
@@ -275,7 +276,7 @@ LAID = "/etc/pachon/laid.json"
 def foresee(monkeypatch: pytest.MonkeyPatch, role: str, *subjects: Subject) -> None:
     """The text of a role says that it lays these down."""
     own = {role: list(subjects)}
-    monkeypatch.setattr(hosts, "foreseen", lambda of, *rest, **options: own.get(of, []))
+    monkeypatch.setattr(foreseeing, "foreseen", lambda of, *rest, **options: own.get(of, []))
 
 
 def is_killed(layer: SiteHosts, plays: FakePlays) -> None:

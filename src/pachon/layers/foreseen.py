@@ -4,15 +4,32 @@ It is read from the text of roles (``role_effects.foreseen``), and hosts are ask
 somebody else's, and stays when the role goes or does not mention it any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from pachon import hostvars
 from pachon.drivers.probe import LOOK, Values
 from pachon.errors import PachonError
 from pachon.layers.following import RoleWork
 from pachon.layers.recording import Probes
-from pachon.model.facility import HostName
+from pachon.layers.role_effects import foreseen
+from pachon.model.facility import Facility, HostName, Site
 from pachon.model.manifest import GOING, IS, WANTED, Manifest, Subject
+
+
+def told_by_text(
+    facility: Facility, site: Site, works: Iterable[RoleWork], *, host_only: Collection[str]
+) -> dict[str, Sequence[Subject]]:
+    """By address of the role, what its text says that it lays down; ``host_only`` as of ``booking.book``."""
+    by_name = {host.name: host for host in site.active_hosts}
+    return {
+        work.address: foreseen(
+            work.role,
+            hostvars.of_role(facility, by_name[work.host], work.role),
+            host_only=work.address in host_only,
+        )
+        for work in works
+    }
 
 
 async def kept_with_intents(

@@ -8,7 +8,7 @@ again, and is told to run its handlers ("settle").
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,12 @@ from pachon import hostvars, inventory, secrets
 from pachon.drivers.ansible import Effects, Playbook
 from pachon.drivers.probe import Probe
 from pachon.drivers.run_file import Endpoint
-from pachon.drivers.ssh import Credentials, Fleet
+from pachon.drivers.ssh import Credentials
 from pachon.layers import served
 from pachon.layers.booking import book
 from pachon.layers.bounds import Bound, Pending, outside
 from pachon.layers.following import STAGE, Playing, RoleWork, Trouble, document_of
-from pachon.layers.foreseen import kept_with_intents
+from pachon.layers.foreseen import kept_with_intents, told_by_text
 from pachon.layers.leaving import (
     begin,
     begun_in,
@@ -40,12 +40,12 @@ from pachon.layers.leaving import (
 )
 from pachon.layers.proven import Kept, Proven, judged_by
 from pachon.layers.proving import given_of, reason_of
-from pachon.layers.recording import Probes, Told, record
-from pachon.layers.role_effects import foreseen, handlers_of, image_tasks_of, leavings
+from pachon.layers.recording import Probes, record, told_by_plays
+from pachon.layers.role_effects import handlers_of, image_tasks_of
 from pachon.layers.role_trees import has_host_part, has_image_part, role_trees
 from pachon.layers.sight import Asked, Checks, Sight, addresses_of, asked_of, manifest_of
 from pachon.model.facility import Facility, Host, HostName, Site
-from pachon.model.manifest import LEFT, STRANGER, Difference, Manifest, Subject, joined
+from pachon.model.manifest import LEFT, Difference, Manifest, joined
 from pachon.model.stamp import digest
 from pachon.progress import Event, Progress, silent
 from pachon.store.database import Store
@@ -53,16 +53,6 @@ from pachon.store.lease import Lease
 from pachon.store.receipts import intend, versions_under
 
 __all__ = ["STAGE", "RoleWork", "SiteHosts", "Trouble"]
-
-
-@dataclass(frozen=True)
-class Eyes:
-    """What one look at a site goes through."""
-
-    server: served.Server | None
-    """The site's, if there is one."""
-    fleet: Fleet
-    """Where the server gives no answer: connections for this look, shared by all that looks."""
 
 
 @dataclass
@@ -106,7 +96,7 @@ class SiteHosts:
     def _proven(self) -> Proven:
         return self.proven or Proven(self.state, self.site.name)
 
-    async def look(self, only: Collection[HostName] | None = None, *, eyes: Eyes | None = None) -> None:
+    async def look(self, only: Collection[HostName] | None = None, *, eyes: served.Eyes | None = None) -> None:
         """See what the hosts (or those) have of what roles left there: what is pending goes by it.
 
         Without ``eyes`` the site's server is looked for, and connections are opened for this look.
@@ -115,7 +105,7 @@ class SiteHosts:
         seen = await self._seen(asked if only is None else asked.only(only), eyes)
         self.sight = seen if only is None else self.sight.joined(seen, only)
 
-    async def _seen(self, asked: Asked, eyes: Eyes | None) -> Sight:
+    async def _seen(self, asked: Asked, eyes: served.Eyes | None) -> Sight:
         server = await served.found(self.state, self.site.name, self.progress) if eyes is None else eyes.server
         probe: Checks = self.probe
         if eyes is not None and isinstance(probe, Probe):
@@ -248,15 +238,12 @@ class SiteHosts:
 
     def _digest(self, host: Host, role: str, arguments: hostvars.Arguments, kept: Kept) -> str:
         """Digest of all that decides what the role leaves on the host."""
-        return digest(
-            {
-                "role": role_trees()[role],
-                "arguments": arguments,
-                "host": self.generations.get(host.name, ""),
-                "installation": kept.installations.get(host.machine, ()),
-                "secrets": [kept.secrets[name] for name in sorted(hostvars.secrets_of(self.facility, host, role))],
-            }
-        )
+        made_from = {
+            "host": self.generations.get(host.name, ""),
+            "installation": kept.installations.get(host.machine, ()),
+            "secrets": [kept.secrets[name] for name in sorted(hostvars.secrets_of(self.facility, host, role))],
+        }
+        return digest({"role": role_trees()[role], "arguments": arguments, **made_from})
 
     def make_secrets(self) -> None:
         """Make the secrets that roles of the site's hosts read, those that are not there."""
@@ -366,23 +353,18 @@ class SiteHosts:
 
     async def _begin(self, works: Sequence[RoleWork], lease: Lease) -> None:
         """Put down intents, with what plays left and will leave, and put aside what lies where it may not."""
-        told = await asyncio.to_thread(self._foreseen, works)
+        host_only = self._host_only(works)
+        told = await asyncio.to_thread(told_by_text, self.facility, self.site, works, host_only=host_only)
         kept = await kept_with_intents(works, told, self.probe, addresses_of(self.site))
         documents = {address: document_of(manifest) for address, manifest in kept.items()}
         await asyncio.to_thread(intend, self.store, lease, [work.address for work in works], documents=documents)
         if rest_of(works):
             await sweep(self.site, self.probe, works, lease)
 
-    def _foreseen(self, works: Sequence[RoleWork]) -> dict[str, Sequence[Subject]]:
+    def _host_only(self, works: Iterable[RoleWork]) -> set[str]:
+        """Addresses of those of which what the image brought is not played."""
         by_name = {host.name: host for host in self.site.active_hosts}
-        return {
-            work.address: foreseen(
-                work.role,
-                hostvars.of_role(self.facility, by_name[work.host], work.role),
-                host_only=self._plays_host_only(by_name[work.host], work),
-            )
-            for work in works
-        }
+        return {work.address for work in works if self._plays_host_only(by_name[work.host], work)}
 
     def _plays_host_only(self, host: Host, work: RoleWork) -> bool:
         """Whether what the image brought is not played."""
@@ -392,33 +374,12 @@ class SiteHosts:
         self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]
     ) -> tuple[dict[str, Manifest], list[Difference]]:
         """Manifests of these roles by address, now that they were played, and what they have not put right."""
-        told = await asyncio.to_thread(self._told, works, effects)
+        host_only = self._host_only(work for roles in works.values() for work in roles.values())
+        told = await asyncio.to_thread(told_by_plays, self.facility, self.site, works, effects, host_only=host_only)
         made = await record(told, self.probe, addresses_of(self.site))
         by_address = {works[host][role].address: each for host, roles in made.items() for role, each in roles.items()}
         unmended = [difference for roles in told.values() for each in roles.values() for difference in each.unmended]
         return by_address, list(dict.fromkeys(unmended))
-
-    def _told(
-        self, works: Mapping[HostName, Mapping[str, RoleWork]], effects: Mapping[tuple[HostName, str], Effects]
-    ) -> dict[HostName, dict[str, Told]]:
-        by_name = {host.name: host for host in self.site.active_hosts}
-        return {
-            name: {
-                role: Told(
-                    leavings=leavings(
-                        role,
-                        hostvars.of_role(self.facility, by_name[name], role),
-                        baked=self._plays_host_only(by_name[name], work),
-                    ),
-                    before=work.before,
-                    drift=tuple(each for each in work.drift if not work.renewed or each.aspect == STRANGER),
-                    effects=effects.get((name, role)),
-                    brought=image_tasks_of(role),
-                )
-                for role, work in roles.items()
-            }
-            for name, roles in works.items()
-        }
 
     def playbook(self, todo: Pending, lane: int) -> Playbook:
         """What Ansible is to play."""
@@ -426,8 +387,7 @@ class SiteHosts:
         by_name = {host.name: host for host in self.site.active_hosts}
         variables = {name: inventory.told(self.facility, by_name[name], self.state) for name in todo}
         works = [work for each in todo.values() for work in each]
-        only = {work.address for work in works if self._plays_host_only(by_name[work.host], work)}
-        return book(works, work=work, variables=variables, host_only=only)
+        return book(works, work=work, variables=variables, host_only=self._host_only(works))
 
 
 def _counted(number: int, what: str) -> str:

@@ -4,13 +4,14 @@ import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pachon import hostvars
 from pachon.drivers.ansible import Effects
 from pachon.drivers.probe import LOOK, RECORD, Rest, Seen, Values
 from pachon.errors import PachonError
-from pachon.layers.role_effects import Leavings
-from pachon.model.facility import HostName
+from pachon.layers.role_effects import Leavings, image_tasks_of, leavings
+from pachon.model.facility import Facility, HostName, Site
 from pachon.model.manifest import (
     ENTRIES,
     LEFT,
@@ -24,6 +25,9 @@ from pachon.model.manifest import (
     subjects_of,
     unmentioned,
 )
+
+if TYPE_CHECKING:
+    from pachon.layers.following import RoleWork
 
 
 class Probes(Protocol):
@@ -120,6 +124,33 @@ class Told:
         }
         self.unmended += [each for each in self.drift if each.aspect == STRANGER and each.name in inside - set(others)]
         return made.model_copy(update={"subjects": tuple(subjects)})
+
+
+def told_by_plays(
+    facility: Facility,
+    site: Site,
+    works: Mapping[HostName, Mapping[str, "RoleWork"]],
+    effects: Mapping[tuple[HostName, str], Effects],
+    *,
+    host_only: Collection[str],
+) -> dict[HostName, dict[str, Told]]:
+    """What each of these roles, just played, was told to leave; ``host_only`` as of ``booking.book``."""
+    by_name = {host.name: host for host in site.active_hosts}
+    return {
+        name: {
+            role: Told(
+                leavings=leavings(
+                    role, hostvars.of_role(facility, by_name[name], role), baked=work.address in host_only
+                ),
+                before=work.before,
+                drift=tuple(each for each in work.drift if not work.renewed or each.aspect == STRANGER),
+                effects=effects.get((name, role)),
+                brought=image_tasks_of(role),
+            )
+            for role, work in roles.items()
+        }
+        for name, roles in works.items()
+    }
 
 
 async def record(

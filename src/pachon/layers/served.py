@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from pachon import places, program_text
 from pachon.drivers.run_file import Endpoint, RunFile
+from pachon.drivers.ssh import Fleet
 from pachon.errors import PachonError, TemporaryError
 from pachon.layers import sight
 from pachon.layers.hardware import Observation, Observations
@@ -70,6 +72,16 @@ class Known(Frozen):
 
     at: datetime | None
     sight: Sight
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """What one look at a site goes through."""
+
+    server: "Server | None"
+    """The site's, if there is one."""
+    fleet: Fleet
+    """Where the server gives no answer: connections for this look, shared by all that looks."""
 
 
 class LookAt(Frozen):
