@@ -382,6 +382,9 @@ def test_rules_that_a_program_of_the_host_keeps_are_no_drift_and_those_of_strang
     assert probe_program.own_rules(RULESET, probe_program.others(str(tmp_path))) == RULESET
     folder.mkdir(parents=True)
     (folder / "60-pods.nft").write_text("# text\n# table of another: kube-proxy\ntable ip a\n")
+    (folder / "50-host.nft").mkdir()  # somebody's work, which is told of as itself
+    (folder / "70-gone.nft").symlink_to("nowhere")
+    os.mkfifo(folder / "80-waits.nft")
     strange = probe_program.others(str(tmp_path))
     assert strange == {"kube-proxy"}
     kept = probe_program.own_rules(RULESET, strange)

@@ -271,8 +271,8 @@ def others(root: str = "") -> set[str]:
     """Names of tables of the packet filter that a program of the host fills, as the files of our own rules say."""
     found: set[str] = set()
     folder = root + RULES_FOLDER
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        with open(f"{folder}/{name}", errors="replace") as file:
+    for entry in filter(os.DirEntry.is_file, os.scandir(folder) if os.path.isdir(folder) else ()):
+        with open(entry.path, errors="replace") as file:
             found.update(line.removeprefix(OTHERS).strip() for line in file if line.startswith(OTHERS))
     return found
 
