@@ -38,8 +38,8 @@ KEYWORDS = (
     "when",
     "whole",
 )
-CONNECTION = {"ansible_connection": "ssh"}
-"""A live host is no tree that is being baked."""
+SURROUNDINGS = {"ansible_connection": "ssh", "pachon_state": "/nonexistent"}
+"""A live host is no tree that is being baked; where on the controller a file comes from decides nothing there."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ def _read(role: str, arguments: Mapping[str, Any], books: Collection[str], playb
     """What these files of tasks leave, and what the role says itself."""
     folder = playbooks / "roles" / role
     said: Mapping[str, list[Any]] = _yaml(folder / "host" / "leaves.yml") or {}
-    variables = {**(_yaml(folder / "defaults" / "main.yml") or {}), **arguments, **CONNECTION}
+    variables = {**(_yaml(folder / "defaults" / "main.yml") or {}), **arguments, **SURROUNDINGS}
     made = Leavings(said=frozenset(said))
     for task in (task for book in books for task in _yaml(folder / "tasks" / f"{book}.yml") or []):
         _take(made, task, variables, folder, owner=str(task.get("name", "")))
