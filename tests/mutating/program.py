@@ -369,16 +369,22 @@ WAYS: dict[str, tuple[Way, Way]] = {
 
 
 def undo(mutations: list[Mutation], running: list[str]) -> dict[str, str]:
-    """Take back what was done, the last first and units at the end; what went with it starts again."""
-    told = {}
-    for units in (False, True):
+    """Take back what was done, the last first and units at the end; what went with it starts again.
+
+    A unit that needs another one is taken back once that one is no longer masked, so units have a second turn.
+    """
+    told: dict[str, str] = {}
+    for units, again in ((False, False), (True, False), (True, True)):
         for each in reversed(mutations):
-            if (each.how in BACK) is not units or not os.path.exists(f"{each.folder}/done"):
+            name = os.path.basename(each.folder)
+            its_turn = (each.how in BACK) is units and (name in told or not again)
+            if not its_turn or not os.path.exists(f"{each.folder}/done"):
                 continue
             try:
                 WAYS[each.how][1](each)
+                told.pop(name, None)
             except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-                told[os.path.basename(each.folder)] = f"not taken back: {error}"
+                told[name] = f"not taken back: {error}"
         subprocess.run(["systemctl", "daemon-reload"], check=False)
     end = time.monotonic() + STARTING_SECONDS
     while stopped := [name for name in running if not is_active(name)]:
